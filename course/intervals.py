@@ -1,0 +1,107 @@
+"""Intervals over seeds: how far a few repetitions support a statement."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its confidence interval.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        In the units of the values.
+    count : int
+        Number of seeds.
+    confidence : float
+        Such as 0.95.
+    """
+
+    mean: float
+    low: float
+    high: float
+    count: int
+    confidence: float
+
+    def __str__(self):
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+    def verdict(self, smallest=0.0):
+        """What the interval says about a difference, `smallest` being the least that matters.
+
+        Returns
+        -------
+        {"higher", "lower", "no difference that matters", "undecided"}
+            "higher" and "lower": the whole interval lies beyond `smallest` on that side. "no difference
+            that matters": the whole interval lies within plus or minus `smallest`. Else undecided.
+        """
+        if self.low > smallest:
+            return "higher"
+        if self.high < -smallest:
+            return "lower"
+        if -smallest <= self.low and self.high <= smallest:
+            return "no difference that matters"
+        return "undecided"
+
+
+def mean_interval(values, confidence=0.95):
+    """Student's t interval of a mean.
+
+    With the three to ten seeds of a lesson a bootstrap interval is too narrow (at five seeds a nominal
+    95 % percentile interval covers the truth in about 83 % of cases); Student's t allows for the
+    small number, given values that are roughly normal.
+
+    Parameters
+    ----------
+    values : array-like of float, shape (seeds,)
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        With fewer than two values, or values that are not finite.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"An interval needs at least two seeds, one value each; got shape {values.shape}.")
+    if not np.isfinite(values).all():
+        raise ValueError("A value is NaN or infinite: did a run diverge? Report it apart from the interval.")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; give a number between 0 and 1, such as 0.95.")
+    mean, half = values.mean(), 0.0
+    if values.std() > 0:
+        error = values.std(ddof=1) / np.sqrt(len(values))
+        half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * error
+    return Interval(float(mean), float(mean - half), float(mean + half), len(values), confidence)
+
+
+def paired_interval(treatment, control, confidence=0.95):
+    """Interval of the mean difference treatment - control, paired by seed.
+
+    Parameters
+    ----------
+    treatment, control : array-like of float, shape (seeds,)
+        One value a seed, in the same order of seeds.
+    confidence : float
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or as `mean_interval`.
+    """
+    treatment, control = np.asarray(treatment, dtype=float), np.asarray(control, dtype=float)
+    if treatment.shape != control.shape:
+        raise ValueError(f"Pairs need one value a seed on both sides; got shapes {treatment.shape} and {control.shape}.")
+    return mean_interval(treatment - control, confidence)

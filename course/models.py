@@ -1,0 +1,319 @@
+"""Keras builders for the networks of the course: `mlp` and `cnn`.
+
+Both are made of blocks *linear map, normalization, activation, dropout*, and every choice the
+course compares is an argument. Two arms of an experiment that differ in one argument start from
+the same weights: each linear layer and each random layer has a seed of its own, derived from
+`seed`, so adding a layer never shifts the random numbers of another.
+"""
+
+from difflib import get_close_matches
+from numbers import Integral, Real
+
+import keras
+
+NORMS = ("none", "batch", "layer", "group")
+PLACEMENTS = ("before", "after")
+DROPOUT_ORDERS = ("after_norm", "before_norm")
+CONV_DROPOUTS = ("elementwise", "spatial")
+AUGMENTATIONS = ("none", "shift", "shift_flip")
+
+# Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then the dense width.
+CNN_SIZES = {
+    "small": (((8,), (16,)), 32),
+    "medium": (((16, 16), (32, 32)), 64),
+    "large": (((32, 32), (64, 64), (128, 128)), 128),
+}
+
+
+class Drift(keras.layers.Layer):
+    """Gaussian noise whose mean and size are drawn anew at every training step.
+
+    The disturbance of Santurkar et al. (2018), section 2.2: put after batch normalization it makes
+    the distribution that the next layer sees move from step to step. At inference it does nothing.
+
+    Parameters
+    ----------
+    size : float
+        Standard deviation, over steps, of the mean shift of each feature (the units of the input).
+    seed : int
+        Seed of the noise.
+    """
+
+    def __init__(self, size, seed=0, **options):
+        super().__init__(**options)
+        self.size = size
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        shape = keras.ops.shape(inputs)
+        one_a_feature = (1,) * (len(shape) - 1) + (shape[-1],)
+
+        def normal(size):
+            return keras.random.normal(size, seed=self.seed_generator, dtype=inputs.dtype)
+
+        mean = self.size * normal(one_a_feature)
+        sd = self.size * keras.ops.abs(normal(one_a_feature))
+        return inputs + mean + sd * normal(shape)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "seed": self.seed}
+
+
+class _Blocks:
+    """Hands out the layers of one network, each with its name and its own seed."""
+
+    def __init__(self, *, activation, norm, placement, dropout_order, initial_scale, groups, drift, seed):
+        _one_of("norm", norm, NORMS)
+        _one_of("placement", placement, PLACEMENTS)
+        _one_of("dropout_order", dropout_order, DROPOUT_ORDERS)
+        if not initial_scale > 0:
+            raise ValueError(f"initial_scale is {initial_scale}; give a factor above 0 (1 is He's initialisation).")
+        if drift < 0 or (drift and norm == "none"):
+            raise ValueError(f"drift is {drift}; it disturbs what a norm layer puts out: give 0 or more, with a norm.")
+        self.activation, self.norm, self.placement = activation, norm, placement
+        self.dropout_order, self.initial_scale = dropout_order, initial_scale
+        self.groups, self.drift, self.seed = groups, drift, seed
+        self.linear = self.random = 0
+
+    def kernel_options(self):
+        """Seeded He initialisation (He et al. 2015), times `initial_scale`; no bias where batch norm cancels it."""
+        self.linear += 1
+        return {
+            "kernel_initializer": keras.initializers.VarianceScaling(
+                2.0 * self.initial_scale**2,
+                mode="fan_in",
+                distribution="untruncated_normal",
+                seed=1_000 * self.seed + self.linear,
+            ),
+            # Batch norm right behind the linear map subtracts the mean and with it any bias; its beta takes over.
+            "use_bias": not (self.norm == "batch" and self.placement == "before"),
+        }
+
+    def next_seed(self):
+        """A seed no other random layer of this network has: equal seeds would mean equal masks."""
+        self.random += 1
+        return 1_000_003 * (self.seed + 1) + self.random
+
+    def norm_layers(self, channels):
+        name = f"norm_{self.linear}"
+        layers = {
+            "none": lambda: [],
+            "batch": lambda: [keras.layers.BatchNormalization(name=name)],
+            "layer": lambda: [keras.layers.LayerNormalization(name=name)],
+            "group": lambda: [keras.layers.GroupNormalization(min(self.groups, channels), name=name)],
+        }[self.norm]()
+        if self.drift:
+            layers.append(Drift(self.drift, seed=self.next_seed(), name=f"drift_{self.linear}"))
+        return layers
+
+    def finish(self, x, rate, spatial=False):
+        """Normalization, activation and dropout behind a linear map, in the order asked for."""
+        norm = self.norm_layers(x.shape[-1])
+        activation = [keras.layers.Activation(self.activation, name=f"activation_{self.linear}")]
+        dropout = []
+        # Drawn always, so that a rate of 0 in one layer does not shift the masks of the others.
+        seed = self.next_seed()
+        if rate:
+            kind = keras.layers.SpatialDropout2D if spatial else keras.layers.Dropout
+            dropout = [kind(rate, seed=seed, name=f"dropout_{self.linear}")]
+        if self.dropout_order == "before_norm":
+            norm, dropout = dropout + norm, []
+        order = norm + activation if self.placement == "before" else activation + norm
+        for layer in order + dropout:
+            x = layer(x)
+        return x
+
+    def output(self, x, classes):
+        self.linear += 1
+        initializer = keras.initializers.GlorotUniform(seed=1_000 * self.seed + self.linear)
+        return keras.layers.Dense(classes, activation="softmax", kernel_initializer=initializer, name="output")(x)
+
+
+def mlp(
+    input_shape,
+    classes,
+    *,
+    depth=2,
+    width=128,
+    activation="relu",
+    norm="none",
+    placement="before",
+    rate=0.0,
+    dropout_order="after_norm",
+    augmentation="none",
+    initial_scale=1.0,
+    groups=8,
+    drift=0.0,
+    seed=0,
+):
+    """Build a fully connected classifier: `depth` hidden blocks, then a softmax.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one image, (height, width, channels).
+    classes : int
+        Number of classes.
+    depth, width : int
+        Number of hidden blocks, and units in each.
+    activation : str
+        Name of a Keras activation.
+    norm : {"none", "batch", "layer", "group"}
+        Normalization in each hidden block.
+    placement : {"before", "after"}
+        Where the normalization stands: before or after the activation.
+    rate : float or sequence of float
+        Probability of *dropping* a unit behind each hidden block, in [0, 1); one number for all
+        blocks or one a block.
+    dropout_order : {"after_norm", "before_norm"}
+        "after_norm" ends a block with dropout; "before_norm" puts it straight before the norm layer.
+    augmentation : {"none", "shift", "shift_flip"}
+        Random shifts by up to a tenth of the image, and left-right flips, in training only.
+    initial_scale : float
+        Factor on the standard deviation of He's initialisation, sqrt(2 / fan-in).
+    groups : int
+        Number of groups for norm="group" (fewer where there are fewer features).
+    drift : float
+        Size of the disturbance put behind each norm layer (see `Drift`); 0 is none.
+    seed : int
+        Seed of the initial weights, masks and augmentation.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled. Layers are named dense_1, norm_1, activation_1, dropout_1, ...
+
+    Raises
+    ------
+    ValueError
+        If an argument is none of its allowed values; the message lists them.
+    """
+    _positive("depth", depth)
+    _positive("width", width)
+    rates = [rate] * depth if isinstance(rate, Real) else list(rate)
+    if len(rates) != depth:
+        raise ValueError(f"rate has {len(rates)} numbers for {depth} hidden blocks; give one number, or one a block.")
+    for number in rates:
+        _valid_rate("rate", number)
+    blocks = _Blocks(
+        activation=activation, norm=norm, placement=placement, dropout_order=dropout_order,
+        initial_scale=initial_scale, groups=groups, drift=drift, seed=seed,
+    )  # fmt: skip
+    inputs = keras.Input(input_shape, name="image")
+    x = _augment(inputs, augmentation, blocks)
+    x = keras.layers.Flatten(name="flatten")(x)
+    for number in rates:
+        options = blocks.kernel_options()
+        x = keras.layers.Dense(width, name=f"dense_{blocks.linear}", **options)(x)
+        x = blocks.finish(x, number)
+    return keras.Model(inputs, blocks.output(x, classes), name="mlp")
+
+
+def cnn(
+    input_shape,
+    classes,
+    *,
+    size="medium",
+    activation="relu",
+    norm="none",
+    placement="before",
+    dense_rate=0.0,
+    conv_rate=0.0,
+    conv_dropout="elementwise",
+    dropout_order="after_norm",
+    augmentation="none",
+    initial_scale=1.0,
+    groups=8,
+    drift=0.0,
+    seed=0,
+):
+    """Build a convolutional classifier: stages of 3x3 convolutions, one dense block, a softmax.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one image, (height, width, channels); any size that the poolings can halve:
+        4 pixels a side for "small" and "medium", 8 for "large".
+    classes : int
+        Number of classes.
+    size : {"small", "medium", "large"}
+        Convolutions and filters, see `CNN_SIZES`.
+    dense_rate, conv_rate : float
+        Probability of *dropping* behind the dense block, and behind each convolution block, in [0, 1).
+    conv_dropout : {"elementwise", "spatial"}
+        What `conv_rate` drops: single values, or whole feature maps (Tompson et al. 2015).
+    activation, norm, placement, dropout_order, augmentation, initial_scale, groups, drift, seed
+        As for `mlp`. Batch norm has one mean and variance a channel.
+
+    Returns
+    -------
+    keras.Model
+        Not compiled. Layers are named conv_1, norm_1, ..., dense_5, ..., numbered through.
+
+    Raises
+    ------
+    ValueError
+        If an argument is none of its allowed values; the message lists them.
+    """
+    _one_of("size", size, CNN_SIZES)
+    _one_of("conv_dropout", conv_dropout, CONV_DROPOUTS)
+    _valid_rate("dense_rate", dense_rate)
+    _valid_rate("conv_rate", conv_rate)
+    stages, width = CNN_SIZES[size]
+    if min(input_shape[:2]) < 2 ** len(stages):
+        raise ValueError(
+            f"Images of {input_shape[0]}x{input_shape[1]} pixels are too small for size={size!r}, which halves "
+            f"them {len(stages)} times; give at least {2 ** len(stages)} pixels a side, or a smaller size."
+        )
+    blocks = _Blocks(
+        activation=activation, norm=norm, placement=placement, dropout_order=dropout_order,
+        initial_scale=initial_scale, groups=groups, drift=drift, seed=seed,
+    )  # fmt: skip
+    inputs = keras.Input(input_shape, name="image")
+    x = _augment(inputs, augmentation, blocks)
+    for stage, convolutions in enumerate(stages, 1):
+        for filters in convolutions:
+            options = blocks.kernel_options()
+            x = keras.layers.Conv2D(filters, 3, padding="same", name=f"conv_{blocks.linear}", **options)(x)
+            x = blocks.finish(x, conv_rate, spatial=conv_dropout == "spatial")
+        x = keras.layers.MaxPooling2D(2, name=f"pool_{stage}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    options = blocks.kernel_options()
+    x = keras.layers.Dense(width, name=f"dense_{blocks.linear}", **options)(x)
+    x = blocks.finish(x, dense_rate)
+    return keras.Model(inputs, blocks.output(x, classes), name=f"cnn_{size}")
+
+
+def _augment(x, augmentation, blocks):
+    _one_of("augmentation", augmentation, AUGMENTATIONS)
+    # Both seeds are drawn always, so that augmentation does not shift the masks of dropout.
+    shift_seed, flip_seed = blocks.next_seed(), blocks.next_seed()
+    if augmentation == "none":
+        return x
+    x = keras.layers.RandomTranslation(0.1, 0.1, fill_mode="constant", seed=shift_seed, name="shift")(x)
+    if augmentation == "shift_flip":
+        x = keras.layers.RandomFlip("horizontal", seed=flip_seed, name="flip")(x)
+    return x
+
+
+def _one_of(name, value, allowed):
+    if value not in allowed:
+        close = get_close_matches(str(value), list(allowed), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}.{hint}")
+
+
+def _positive(name, value):
+    if not (isinstance(value, Integral) and value > 0):
+        raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
+
+
+def _valid_rate(name, rate):
+    if not (isinstance(rate, Real) and 0 <= rate < 1):
+        raise ValueError(
+            f"{name} is {rate!r}; it is the probability of dropping a value: give a number from 0 (no dropout) "
+            "to below 1 (at 1 nothing would be left)."
+        )

@@ -1,0 +1,210 @@
+"""Every picture of the course, in one style: colour-blind-safe, and legible on a projector."""
+
+import io
+
+import matplotlib
+import numpy as np
+from IPython.display import Markdown, display
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette without its yellow, which is too pale on white; lines differ in dash, too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+DASHES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)), (0, (1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelsize": 14,
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS) + matplotlib.cycler(linestyle=DASHES),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 15,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 80,
+    # White also in JupyterLab's dark theme: labels stay readable.
+    "figure.facecolor": "white",
+    "font.size": 13,
+    "grid.alpha": 0.3,
+    "image.cmap": "gray_r",
+    "legend.fontsize": 12,
+    "legend.frameon": False,
+    "lines.linewidth": 2.5,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+}
+
+
+def panels(rows=1, columns=1, *, width=10.0, height=4.2, **options):
+    """A figure in the style of the course, and its axes.
+
+    Parameters
+    ----------
+    rows, columns : int
+    width, height : float
+        Size of the whole figure, in inches.
+    **options
+        Passed on to `Figure.subplots`, such as sharey=True.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    axes : Axes or array of Axes
+    """
+    plt.rcParams.update(STYLE)
+    # A Figure of its own, not pyplot's: nothing is shown twice and nothing is left open.
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(rows, columns, **options)
+
+
+def show(figure, caption, alt):
+    """Display a figure with its caption, and with a text in place of it for those who cannot see it.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    caption : str
+        What to see in it, in Markdown; stands below the figure.
+    alt : str
+        What the figure shows, in one sentence: read aloud by a screen reader.
+    """
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    display(
+        {"image/png": picture.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}}
+    )  # fmt: skip
+    display(Markdown(f"*{caption}*"))
+
+
+def line_style(index):
+    """Colour, dash and marker of the curve number `index`, as keyword arguments of `Axes.plot`."""
+    kinds = {"color": COLOURS, "linestyle": DASHES, "marker": MARKERS}
+    return {name: values[index % len(values)] for name, values in kinds.items()}
+
+
+def curves(axes, arms, metric="loss", split="validation", mode="inference"):
+    """Metric over epochs for several arms: the mean over seeds, and a band from lowest to highest.
+
+    Parameters
+    ----------
+    axes : Axes
+    arms : mapping of str to list of Run
+    metric : {"loss", "accuracy"}
+    split : {"train", "validation"}
+    mode : {"inference", "training"}
+    """
+    for index, (arm, runs) in enumerate(arms.items()):
+        values = np.stack([run.curve(metric, split, mode) for run in runs])
+        epochs = runs[0].curve(metric, split, mode).index
+        style = {**line_style(index), "marker": None}
+        axes.plot(epochs, values.mean(axis=0), label=arm, **style)
+        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.2, lw=0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"{split} {metric}" + (" (nats)" if metric == "loss" else ""))
+    axes.legend()
+
+
+def gap(axes, runs, metric="loss"):
+    """Training and validation curve of one arm, both in inference mode, with the gap between shaded."""
+    sides = {split: np.mean([run.curve(metric, split) for run in runs], axis=0) for split in ("train", "validation")}
+    epochs = runs[0].curve(metric, "train").index
+    for index, (split, values) in enumerate(sides.items()):
+        axes.plot(epochs, values, label=split, **{**line_style(index), "marker": None})
+    axes.fill_between(epochs, sides["train"], sides["validation"], color="#999999", alpha=0.3, lw=0, label="gap")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(metric + (" (nats)" if metric == "loss" else ""))
+    axes.legend()
+
+
+def distributions(axes, samples, label, bins=60, limits=None):
+    """Several distributions as outlines over one another.
+
+    Parameters
+    ----------
+    axes : Axes
+    samples : mapping of str to array of float
+    label : str
+        Of the horizontal axis, with its unit.
+    bins : int
+    limits : (float, float), optional
+        Of the horizontal axis; by default from the 0.5th to the 99.5th percentile of all samples.
+    """
+    if limits is None:
+        limits = np.percentile(np.concatenate([np.ravel(values) for values in samples.values()]), [0.5, 99.5])
+    edges = np.linspace(*limits, bins + 1)
+    for index, (name, values) in enumerate(samples.items()):
+        style = line_style(index)
+        axes.hist(
+            np.ravel(values), edges, density=True, histtype="step", lw=2.5, label=name,
+            color=style["color"], linestyle=style["linestyle"],
+        )  # fmt: skip
+    axes.set_xlabel(label)
+    axes.set_ylabel("density")
+    axes.legend()
+
+
+def images(axes, pictures, titles=None):
+    """Grey pictures of shape (height, width) or (height, width, 1), one an axes; black is 1."""
+    for index, (one, picture) in enumerate(zip(np.ravel(axes), pictures, strict=True)):
+        one.imshow(np.squeeze(picture), vmin=0, vmax=max(1.0, float(np.max(picture))))
+        one.set_axis_off()
+        if titles is not None:
+            one.set_title(titles[index], fontsize=13)
+
+
+def masks(axes, mask, title=""):
+    """A dropout mask of shape (examples, units): black is kept, white is dropped."""
+    axes.imshow(mask, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.grid(False)
+    axes.set_xlabel("unit")
+    axes.set_ylabel("example")
+    axes.set_title(title)
+
+
+def intervals(axes, named, label, smallest=None):
+    """Intervals one under the other, with the line of no difference.
+
+    Parameters
+    ----------
+    axes : Axes
+    named : mapping of str to course.intervals.Interval
+    label : str
+        Of the horizontal axis: what differs from what, with its unit.
+    smallest : float, optional
+        The smallest difference that matters: shades the band of those that do not.
+    """
+    for row, interval in enumerate(named.values()):
+        sides = [[interval.mean - interval.low], [interval.high - interval.mean]]
+        axes.errorbar(interval.mean, row, xerr=sides, color=COLOURS[0], fmt="o", ms=9, capsize=6, elinewidth=3)
+    if smallest:
+        axes.axvspan(-smallest, smallest, color="#999999", alpha=0.25, lw=0)
+    axes.axvline(0, color="black", lw=1.5, linestyle="-")
+    axes.set_yticks(range(len(named)), list(named))
+    axes.set_ylim(len(named) - 0.5, -0.5)
+    axes.set_xlabel(label)
+
+
+def calibration(axes, named, bins=10):
+    """Reliability diagram: how often predictions of a given confidence are right.
+
+    Parameters
+    ----------
+    axes : Axes
+    named : mapping of str to (probabilities, labels)
+        Arrays of shape (N, classes) and (N,).
+    bins : int
+        Number of equally wide bins of confidence; bins with fewer than ten predictions are left out.
+    """
+    axes.plot([0, 1], [0, 1], color="black", lw=1, linestyle="-", label="perfectly calibrated")
+    for index, (name, (probabilities, labels)) in enumerate(named.items()):
+        confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+        chosen = np.minimum((confidence * bins).astype(int), bins - 1)
+        filled = [number for number in range(bins) if (chosen == number).sum() >= 10]
+        axes.plot(
+            [confidence[chosen == number].mean() for number in filled],
+            [right[chosen == number].mean() for number in filled], label=name, ms=8, **line_style(index),
+        )  # fmt: skip
+    axes.set_xlabel("confidence (predicted probability of the chosen class)")
+    axes.set_ylabel("fraction that is right")
+    axes.legend()

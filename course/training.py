@@ -1,0 +1,383 @@
+"""One honest training run: seeded, timed, re-measured in inference mode."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from numbers import Integral
+from platform import machine, system
+from time import perf_counter
+
+import keras
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from course import models
+
+BUILDERS = {"mlp": models.mlp, "cnn": models.cnn}
+OPTIMIZERS = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All that decides a training run, besides the data.
+
+    Parameters
+    ----------
+    model : {"mlp", "cnn"}
+        Builder in `course.models`.
+    options : mapping
+        Keyword arguments of that builder, without `seed`.
+    epochs : int
+        Passes over the training set.
+    batch_size : int
+        Images a step. The images that do not fill the last batch of an epoch wait for the next
+        epoch's shuffle, so that batch norm never sees a left-over batch of another size.
+    optimizer : {"adam", "sgd"}
+        Plain, without momentum or weight decay for "sgd".
+    learning_rate : float
+        Step size, at the start if there is a schedule.
+    schedule : {"constant", "cosine"}
+        "cosine" lets the learning rate fall to 0 at the last step.
+    batch_norm_momentum : float
+        Keras's `momentum` of every batch norm layer: the part of the moving statistics that is *kept*
+        at each step. The course trains for a few hundred steps, too few for Keras's default of 0.99,
+        so the default here is 0.9 (lesson 03 shows why).
+    seed : int
+        Fixes the initial weights, the order of the images, dropout and augmentation.
+    """
+
+    model: str = "mlp"
+    options: Mapping = field(default_factory=dict)
+    epochs: int = 5
+    batch_size: int = 64
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    batch_norm_momentum: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self):
+        models._one_of("model", self.model, BUILDERS)
+        models._one_of("optimizer", self.optimizer, OPTIMIZERS)
+        models._one_of("schedule", self.schedule, SCHEDULES)
+        models._positive("epochs", self.epochs)
+        models._positive("batch_size", self.batch_size)
+        if "seed" in self.options:
+            raise ValueError("options holds a seed; give Config(seed=...) instead: it fixes everything random.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}; give a number above 0.")
+        if not 0 <= self.batch_norm_momentum < 1:
+            raise ValueError(
+                f"batch_norm_momentum is {self.batch_norm_momentum}; it is the part that is kept: from 0 to below 1."
+            )
+        if not (isinstance(self.seed, Integral) and 0 <= self.seed < 2**20):
+            raise ValueError(f"seed is {self.seed!r}; give a whole number from 0 to {2**20 - 1}.")
+
+
+@dataclass
+class Run:
+    """What a training run leaves behind.
+
+    Attributes
+    ----------
+    config : Config
+    model : keras.Model
+        The trained, compiled model.
+    history : pandas.DataFrame
+        Tidy: one row an epoch, split, mode and metric, with columns epoch, split ("train" or
+        "validation"), mode ("training": as logged by `fit`, with dropout and augmentation on and
+        averaged while the weights moved; "inference": measured after the epoch), metric ("loss",
+        "accuracy", "seconds" of training since the start) and value. Epoch 0 is before training.
+    statistics : pandas.DataFrame
+        Tidy, empty unless recorded: step, layer, quantity, feature and value; see `train`.
+    seconds : float
+        Wall time spent in training steps, the first step's compilation included, measuring excluded.
+    completed : bool
+        False if the run was interrupted; history then holds the epochs that were finished.
+    provenance : dict
+        Package versions, backend, kind of machine, data set.
+    """
+
+    config: Config
+    model: keras.Model
+    history: pd.DataFrame
+    statistics: pd.DataFrame
+    seconds: float
+    completed: bool
+    provenance: dict
+
+    def curve(self, metric="loss", split="validation", mode="inference"):
+        """The values of one metric over the epochs, as a pandas Series indexed by epoch."""
+        rows = self.history.query("metric == @metric and split == @split and mode == @mode")
+        return rows.set_index("epoch")["value"]
+
+    def final(self, metric="accuracy", split="validation", mode="inference"):
+        """The last value of a metric: after the last finished epoch."""
+        return float(self.curve(metric, split, mode).iloc[-1])
+
+    def gap(self, metric="loss"):
+        """Overfitting gap after the last epoch, both sides in inference mode, positive when overfitted.
+
+        Validation minus training for the loss, training minus validation for the accuracy.
+        """
+        difference = self.final(metric, "validation") - self.final(metric, "train")
+        return difference if metric == "loss" else -difference
+
+
+def build(config, data):
+    """The compiled model that `train` would start from.
+
+    Parameters
+    ----------
+    config : Config
+    data : course.data.Data
+
+    Returns
+    -------
+    keras.Model
+    """
+    keras.utils.set_random_seed(config.seed)
+    model = BUILDERS[config.model](data.input_shape, data.classes, **config.options, seed=config.seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = config.batch_norm_momentum
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        steps = config.epochs * (len(data.x_train) // config.batch_size)
+        rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    model.compile(
+        OPTIMIZERS[config.optimizer](rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+    )  # fmt: skip
+    return model
+
+
+def train(config, data, *, record_every=None, measure_size=2_000, progress=True):
+    """Train one model and measure it honestly.
+
+    Before training and after each epoch, loss and accuracy are measured in inference mode on the
+    validation set and on the first `measure_size` training images: the loss that `fit` logs for the
+    training set has dropout and augmentation on, and must not be compared with the validation loss.
+
+    Parameters
+    ----------
+    config : Config
+    data : course.data.Data
+    record_every : int, optional
+        Record statistics every so many steps (and before the first): of each dense, conv, norm and
+        activation layer's output over up to 256 training images in training mode ("mean", "variance")
+        and inference mode ("inference_mean", "inference_variance"), and the "moving_mean" and
+        "moving_variance" of each batch norm; each for every feature (channel).
+    measure_size : int
+        How many training images the training loss is re-measured on.
+    progress : bool
+        Show a progress bar (the environment variable COURSE_PROGRESS=0 turns all bars off).
+
+    Returns
+    -------
+    Run
+        Ctrl-C (in Jupyter: Interrupt) ends the training early and returns what was done so far.
+
+    Raises
+    ------
+    ValueError
+        If the batch size exceeds the number of training images, or an option of the model is unknown.
+    """
+    count = len(data.x_train)
+    if config.batch_size > count:
+        raise ValueError(f"batch_size is {config.batch_size}, but there are only {count} training images.")
+    model = build(config, data)
+    recorder = _Recorder(model, data.x_train[:256], record_every)
+    order = np.random.default_rng(config.seed)
+    steps = count // config.batch_size
+    rows, seconds, completed = [], 0.0, False
+    bar = tqdm(
+        total=config.epochs * steps, desc="training", unit="step", leave=False, file=sys.stdout,
+        disable=not progress or os.environ.get("COURSE_PROGRESS") == "0",
+    )  # fmt: skip
+    callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update())]
+    if record_every:
+        callbacks.append(recorder)
+    with bar:
+        try:
+            rows += _measure(model, data, 0, measure_size)
+            for epoch in range(1, config.epochs + 1):
+                # Our own shuffle: the arms of an experiment see the same batches on every backend.
+                chosen = order.permutation(count)[: steps * config.batch_size]
+                x, y = data.x_train[chosen], data.y_train[chosen]
+                start, recording = perf_counter(), recorder.seconds
+                logged = model.fit(
+                    x, y, batch_size=config.batch_size, shuffle=False, verbose=0, callbacks=callbacks
+                ).history  # fmt: skip
+                seconds += perf_counter() - start - (recorder.seconds - recording)
+                measured = [_row(epoch, "train", "training", name, logged[name][0]) for name in ("loss", "accuracy")]
+                measured.append(_row(epoch, "train", "training", "seconds", seconds))
+                rows += measured + _measure(model, data, epoch, measure_size)
+            completed = True
+        except KeyboardInterrupt:
+            print(f"Interrupted: returning the epochs finished so far (of {config.epochs}).")
+    return Run(
+        config, model, pd.DataFrame(rows, columns=["epoch", "split", "mode", "metric", "value"]),
+        recorder.table(), seconds, completed, _provenance(data),
+    )  # fmt: skip
+
+
+def repeat(config, data, seeds, **options):
+    """Train once a seed: the runs of one arm of an experiment.
+
+    Parameters
+    ----------
+    config : Config
+        Its seed is replaced by each of `seeds`.
+    data : course.data.Data
+    seeds : iterable of int
+    **options
+        Passed on to `train`.
+
+    Returns
+    -------
+    list of Run
+        In the order of `seeds`; an interrupted run is the last one.
+    """
+    runs = []
+    for seed in seeds:
+        runs.append(train(replace(config, seed=seed), data, **options))
+        if not runs[-1].completed:
+            break
+    return runs
+
+
+def table(arms):
+    """The histories of several arms in one tidy table, with the columns arm and seed in front.
+
+    Parameters
+    ----------
+    arms : mapping of str to list of Run
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    return pd.concat(
+        [
+            run.history.assign(arm=arm, seed=run.config.seed)[["arm", "seed", *run.history.columns]]
+            for arm, runs in arms.items()
+            for run in runs
+        ],
+        ignore_index=True,
+    )
+
+
+def evaluate(model, x, y, *, training=False, batch_size=1_000):
+    """Mean cross-entropy loss and accuracy of a softmax classifier, in either mode.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Puts out probabilities of shape (N, classes).
+    x : array of shape (N, height, width, channels)
+    y : array of int, shape (N,)
+    training : bool
+        Mode of dropout, batch norm and augmentation. True moves the moving statistics of batch norm.
+    batch_size : int
+        Images at a time; in training mode, the batches that batch norm sees.
+
+    Returns
+    -------
+    dict
+        "loss" (nats) and "accuracy" (0 to 1).
+    """
+    # Called directly: Keras's own `evaluate` compiles a graph first, which costs more than it saves here.
+    outputs = [
+        keras.ops.convert_to_numpy(model(x[start : start + batch_size], training=training))
+        for start in range(0, len(x), batch_size)
+    ]
+    probabilities = np.concatenate(outputs)
+    chosen = np.clip(probabilities[np.arange(len(y)), y], keras.config.epsilon(), 1.0)
+    return {"loss": float(-np.log(chosen).mean()), "accuracy": float((probabilities.argmax(axis=1) == y).mean())}
+
+
+def _measure(model, data, epoch, measure_size):
+    parts = {
+        "train": (data.x_train[:measure_size], data.y_train[:measure_size]),
+        "validation": (data.x_validation, data.y_validation),
+    }
+    return [
+        _row(epoch, split, "inference", metric, value)
+        for split, (x, y) in parts.items()
+        for metric, value in evaluate(model, x, y).items()
+    ]
+
+
+def _row(epoch, split, mode, metric, value):
+    return epoch, split, mode, metric, float(value)
+
+
+class _Recorder(keras.callbacks.Callback):
+    """Records statistics of activations and moving statistics while a model trains."""
+
+    def __init__(self, model, probe, every):
+        super().__init__()
+        self.every, self.probe = every, probe
+        self.step, self.seconds, self.rows = 0, 0.0, []
+        if not every:
+            return
+        models._positive("record_every", every)
+        self.layers = [
+            layer for layer in model.layers if layer.name.split("_")[0] in ("dense", "conv", "norm", "activation")
+        ]
+        self.watched = keras.Model(model.input, [layer.output for layer in self.layers])
+        self.record()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        if self.step % self.every == 0:
+            self.record()
+
+    def record(self):
+        start = perf_counter()
+        norms = [layer for layer in self.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        # A look in training mode would move the moving statistics; they are put back afterwards.
+        saved = [[keras.ops.convert_to_numpy(weight) for weight in layer.weights] for layer in norms]
+        for training, prefix in ((True, ""), (False, "inference_")):
+            outputs = self.watched(self.probe, training=training)
+            for layer, output in zip(self.layers, outputs, strict=True):
+                values = keras.ops.convert_to_numpy(output)
+                values = values.reshape(-1, values.shape[-1])
+                self._add(layer.name, prefix + "mean", values.mean(axis=0))
+                self._add(layer.name, prefix + "variance", values.var(axis=0))
+            for layer, weights in zip(norms, saved, strict=True):
+                layer.set_weights(weights)
+        for layer in norms:
+            self._add(layer.name, "moving_mean", keras.ops.convert_to_numpy(layer.moving_mean))
+            self._add(layer.name, "moving_variance", keras.ops.convert_to_numpy(layer.moving_variance))
+        self.seconds += perf_counter() - start
+
+    def _add(self, layer, quantity, values):
+        self.rows.append(
+            pd.DataFrame(
+                {"step": self.step, "layer": layer, "quantity": quantity,
+                 "feature": np.arange(len(values)), "value": values}
+            )
+        )  # fmt: skip
+
+    def table(self):
+        empty = pd.DataFrame(columns=["step", "layer", "quantity", "feature", "value"])
+        return pd.concat(self.rows, ignore_index=True) if self.rows else empty
+
+
+def _provenance(data):
+    return {
+        "keras": keras.version(),
+        "backend": keras.config.backend(),
+        "numpy": np.__version__,
+        "machine": f"{system()} {machine()}, {os.cpu_count()} cores",
+        "data": data.provenance,
+    }
+
+
+def config_row(config):
+    """A config as plain JSON-ready values."""
+    return {**asdict(config), "options": dict(config.options)}
