@@ -299,6 +299,90 @@ def evaluate(model, x, y, *, training=False, batch_size=1_000):
     return {"loss": float(-np.log(chosen).mean()), "accuracy": float((probabilities.argmax(axis=1) == y).mean())}
 
 
+def call(model, x, training_layers=()):
+    """Run a chain of layers with some of them in training mode and the rest in inference mode.
+
+    `model(x, training=True)` switches batch norm *and* dropout. This switches them one kind at a time.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A chain of layers, as `course.models` builds them.
+    x : array of shape (N, height, width, channels)
+    training_layers : type or tuple of types
+        Layer classes to run in training mode, such as keras.layers.Dropout.
+
+    Returns
+    -------
+    numpy.ndarray of shape (N, classes)
+    """
+    for layer in model.layers[1:]:
+        # Layers without a mode, such as Flatten, take no `training`.
+        x = layer(x, training=True) if isinstance(layer, training_layers) else _infer(layer, x)
+    return keras.ops.convert_to_numpy(x)
+
+
+def _infer(layer, x):
+    moded = (keras.layers.BatchNormalization, keras.layers.Dropout, models.Drift, keras.layers.RandomTranslation)
+    return layer(x, training=False) if isinstance(layer, (*moded, keras.layers.RandomFlip)) else layer(x)
+
+
+def recompute_statistics(model, x, batch_size=500):
+    """Replace the moving statistics of every batch norm by averages over `x`, with dropout off.
+
+    "Precise BN" (Wu and Johnson 2021, section 3): the weights stay as they are, and each batch counts
+    the same, where the moving average of training favours the last ones and still holds its start.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A chain of layers; changed in place.
+    x : array of shape (N, height, width, channels)
+        Training images.
+    batch_size : int
+        Images a batch; a left-over batch is left out.
+    """
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in norms]
+    try:
+        for number in range(max(1, len(x) // batch_size)):
+            for layer in norms:
+                # Keeping number / (number + 1) of the old average weighs all batches alike.
+                layer.momentum = number / (number + 1)
+            call(model, x[number * batch_size : (number + 1) * batch_size], keras.layers.BatchNormalization)
+    finally:
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def gradients(model, x, y):
+    """Gradient of the mean cross-entropy loss, in training mode, with respect to each trainable variable.
+
+    Works on every backend: it is what one step of plain gradient descent with learning rate 1 takes
+    away. The model itself is left as it was.
+
+    Parameters
+    ----------
+    model : keras.Model
+    x : array of shape (N, height, width, channels)
+    y : array of int, shape (N,)
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By the path of the variable, such as "dense_1/kernel".
+    """
+    probe = keras.models.clone_model(model)
+    probe.set_weights(model.get_weights())
+    probe.compile(keras.optimizers.SGD(1.0), loss="sparse_categorical_crossentropy", run_eagerly=True)
+    before = [keras.ops.convert_to_numpy(variable).copy() for variable in probe.trainable_variables]
+    probe.train_on_batch(x, y)
+    return {
+        variable.path: old - keras.ops.convert_to_numpy(variable)
+        for variable, old in zip(probe.trainable_variables, before, strict=True)
+    }
+
+
 def _measure(model, data, epoch, measure_size):
     parts = {
         "train": (data.x_train[:measure_size], data.y_train[:measure_size]),
@@ -334,6 +418,8 @@ class _Recorder(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
         if self.step % self.every == 0:
+            # Within an epoch Keras on JAX holds the weights outside the model until asked for them.
+            getattr(self.model, "jax_state_sync", lambda: None)()
             self.record()
 
     def record(self):
