@@ -71,6 +71,7 @@ class _Blocks:
         _one_of("dropout_order", dropout_order, DROPOUT_ORDERS)
         if not initial_scale > 0:
             raise ValueError(f"initial_scale is {initial_scale}; give a factor above 0 (1 is He's initialisation).")
+        _positive("groups", groups)
         if drift < 0 or (drift and norm == "none"):
             raise ValueError(f"drift is {drift}; it disturbs what a norm layer puts out: give 0 or more, with a norm.")
         self.activation, self.norm, self.placement = activation, norm, placement
@@ -97,13 +98,19 @@ class _Blocks:
         self.random += 1
         return 1_000_003 * (self.seed + 1) + self.random
 
+    def groups_of(self, channels):
+        groups = min(self.groups, channels)
+        if channels % groups:
+            raise ValueError(f"groups is {groups}, which does not divide the {channels} features of a layer.")
+        return groups
+
     def norm_layers(self, channels):
         name = f"norm_{self.linear}"
         layers = {
             "none": lambda: [],
             "batch": lambda: [keras.layers.BatchNormalization(name=name)],
             "layer": lambda: [keras.layers.LayerNormalization(name=name)],
-            "group": lambda: [keras.layers.GroupNormalization(min(self.groups, channels), name=name)],
+            "group": lambda: [keras.layers.GroupNormalization(self.groups_of(channels), name=name)],
         }[self.norm]()
         if self.drift:
             layers.append(Drift(self.drift, seed=self.next_seed(), name=f"drift_{self.linear}"))
@@ -165,7 +172,7 @@ def mlp(
         Normalization in each hidden block.
     placement : {"before", "after"}
         Where the normalization stands: before or after the activation.
-    rate : float or sequence of float
+    rate : float, or list or tuple of float
         Probability of *dropping* a unit behind each hidden block, in [0, 1); one number for all
         blocks or one a block.
     dropout_order : {"after_norm", "before_norm"}
@@ -193,7 +200,7 @@ def mlp(
     """
     _positive("depth", depth)
     _positive("width", width)
-    rates = [rate] * depth if isinstance(rate, Real) else list(rate)
+    rates = list(rate) if isinstance(rate, (list, tuple)) else [rate] * depth
     if len(rates) != depth:
         raise ValueError(f"rate has {len(rates)} numbers for {depth} hidden blocks; give one number, or one a block.")
     for number in rates:

@@ -3,7 +3,9 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from inspect import signature
 from numbers import Integral
 from platform import machine, system
 from time import perf_counter
@@ -139,8 +141,15 @@ def build(config, data):
     -------
     keras.Model
     """
+    builder = BUILDERS[config.model]
+    known = signature(builder).parameters
+    for option in config.options:
+        if option not in known:
+            close = get_close_matches(option, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"{config.model} has no option {option!r}.{hint} See help(models.{config.model}).")
     keras.utils.set_random_seed(config.seed)
-    model = BUILDERS[config.model](data.input_shape, data.classes, **config.options, seed=config.seed)
+    model = builder(data.input_shape, data.classes, **config.options, seed=config.seed)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = config.batch_norm_momentum
@@ -462,8 +471,3 @@ def _provenance(data):
         "machine": f"{system()} {machine()}, {os.cpu_count()} cores",
         "data": data.provenance,
     }
-
-
-def config_row(config):
-    """A config as plain JSON-ready values."""
-    return {**asdict(config), "options": dict(config.options)}

@@ -1,0 +1,35 @@
+"""What the tests share: quiet Keras, a small data set, and the table of seconds per lesson."""
+
+import os
+
+os.environ["COURSE_PROGRESS"] = "0"
+
+import course  # noqa: E402, F401  (sets TensorFlow's log level before Keras is imported)
+import pytest  # noqa: E402
+from course import data  # noqa: E402
+
+LESSON_SECONDS = pytest.StashKey[dict]()
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """400 training images of 8x8 pixels: enough to learn from, small enough for a test."""
+    return data.load("digits", train_size=400, validation_size=200)
+
+
+def pytest_configure(config):
+    config.stash[LESSON_SECONDS] = {}
+
+
+@pytest.fixture
+def lesson_seconds(request):
+    """Where a test of a lesson puts down how long it ran: {(lesson, data set): seconds}."""
+    return request.config.stash[LESSON_SECONDS]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    seconds = config.stash[LESSON_SECONDS]
+    if seconds:
+        terminalreporter.section("seconds per lesson, start of the kernel and import of Keras included")
+        for (lesson, dataset), value in sorted(seconds.items()):
+            terminalreporter.write_line(f"{lesson:<32} {dataset:<14} {value:6.1f} s")
