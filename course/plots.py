@@ -83,7 +83,7 @@ def line_style(index):
     return {name: values[index % len(values)] for name, values in kinds.items()}
 
 
-def curves(axes, arms, metric="loss", split="validation", mode="inference"):
+def curves(axes, arms, metric="loss", split="validation", mode="inference", start=0):
     """Metric over epochs for several arms: the mean over seeds, and a band from lowest to highest.
 
     Parameters
@@ -93,10 +93,12 @@ def curves(axes, arms, metric="loss", split="validation", mode="inference"):
     metric : {"loss", "accuracy"}
     split : {"train", "validation"}
     mode : {"inference", "training"}
+    start : int
+        First epoch to draw: the loss before training may dwarf what matters.
     """
     for index, (arm, runs) in enumerate(arms.items()):
-        values = np.stack([run.curve(metric, split, mode) for run in runs])
-        epochs = runs[0].curve(metric, split, mode).index
+        values = np.stack([run.curve(metric, split, mode).loc[start:] for run in runs])
+        epochs = runs[0].curve(metric, split, mode).loc[start:].index
         style = {**line_style(index), "marker": None}
         axes.plot(epochs, values.mean(axis=0), label=arm, **style)
         axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.2, lw=0)

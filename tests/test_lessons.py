@@ -1,0 +1,153 @@
+"""The frame that every lesson keeps to (notebooks/STYLE.md), read from the committed notebooks."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+SECTIONS = ("## Recap", "## Check yourself", "## Sources", "## Next")
+LONGEST_CELL = 20
+
+pytestmark = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, 4)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def text(path):
+    return "\n\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+
+
+def outputs(path):
+    return [output for cell in code_cells(path) for output in cell.outputs]
+
+
+def headings(path):
+    """Headings outside code fences, as (level, text)."""
+    plain = re.sub(r"```.*?```", "", text(path), flags=re.DOTALL)
+    return [(len(marks), title) for marks, title in re.findall(r"^(#+) +(.+)$", plain, flags=re.MULTILINE)]
+
+
+def test_it_is_a_valid_notebook(path):
+    nbformat.validate(read(path))
+
+
+def test_title_and_headings_in_order(path):
+    found = headings(path)
+    assert found[0][0] == 1 and found[0][1].startswith(f"{path.stem[:2]} · ")
+    assert [level for level, _ in found].count(1) == 1
+    for (before, _), (after, title) in pairwise(found):
+        assert after <= before + 1, f"{title!r} skips a level"
+
+
+def test_it_says_what_you_learn_need_and_how_long_it_takes(path):
+    first = read(path).cells[0].source
+    goals = first.split("**You will learn**")[1].split("**You need**")[0]
+    assert 3 <= len(re.findall(r"^- ", goals, flags=re.MULTILINE)) <= 6
+    assert re.search(r"\*\*Minutes\*\*:? .*\d+", first)
+
+
+def test_it_ends_with_its_closing_sections(path):
+    everything = text(path)
+    places = [everything.find(f"\n{section}\n") for section in SECTIONS]
+    assert all(place >= 0 for place in places), f"one of {SECTIONS} is missing"
+    assert places == sorted(places)
+
+
+def test_the_reader_predicts_and_gets_an_explanation(path):
+    everything = text(path)
+    assert everything.count("**Predict") >= 2
+    assert everything.count("**Explain") >= 2
+
+
+def test_each_question_has_an_explained_answer(path):
+    questions = text(path).split("\n## Check yourself\n")[1].split("\n## Sources\n")[0]
+    count = len(re.findall(r"^\*\*\d\.", questions, flags=re.MULTILINE))
+    answers = re.findall(r"<details>\s*<summary>Answer</summary>(.*?)</details>", questions, flags=re.DOTALL)
+    assert 3 <= count <= 6
+    assert len(answers) == count
+    assert all(len(answer.split()) >= 15 for answer in answers), "an answer says why"
+
+
+def test_links_to_files_resolve(path):
+    links = re.findall(r"\]\(([^)\s]+)\)", text(path))
+    for link in links:
+        if not link.startswith(("http://", "https://", "#")):
+            target = (path.parent / link.split("#")[0]).resolve()
+            assert target.is_file() and target.is_relative_to(ROOT), link
+
+
+def test_cells_are_short(path):
+    for cell in code_cells(path):
+        assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.source[:200]
+
+
+def test_every_cell_was_run_in_order(path):
+    counts = [cell.execution_count for cell in code_cells(path) if cell.source.strip()]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_no_errors_no_noise_no_traces_of_a_machine(path):
+    for output in outputs(path):
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr", output.get("text")
+        shown = str(output.get("text", "")) + str(
+            {kind: data for kind, data in output.get("data", {}).items() if not kind.startswith("image/")}
+        )
+        assert not re.search(r"(/home/|/root/|/Users/|/tmp/|[A-Z]:\\\\)\w", shown), shown[:300]
+        assert "application/vnd.jupyter.widget" not in shown
+        assert "\r" not in shown, "what is left of a progress bar"
+    notebook = read(path)
+    assert "widgets" not in notebook.metadata
+    assert "execution" not in str([cell.metadata for cell in notebook.cells]), "times of execution"
+
+
+def test_no_dates(path):
+    """A date in an output makes a change of every run; sources in the text may be dated."""
+    for output in outputs(path):
+        shown = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+        assert not re.search(r"\b20\d\d-\d\d-\d\d\b", shown)
+
+
+def test_every_picture_has_an_alternative_text_and_a_caption(path):
+    cells = code_cells(path)
+    pictures = 0
+    for cell in cells:
+        for number, output in enumerate(cell.outputs):
+            if "image/png" not in output.get("data", {}):
+                continue
+            pictures += 1
+            alternative = output.metadata.get("image/png", {}).get("alt", "")
+            assert len(alternative.split()) >= 5, f"alternative text {alternative!r}"
+            caption = cell.outputs[number + 1].data["text/markdown"]
+            assert len(caption.split()) >= 5, f"caption {caption!r}"
+    assert pictures >= 2
+    for alternative in re.findall(r"!\[(.*?)\]", text(path)):
+        assert len(alternative.split()) >= 3
+
+
+def test_it_shows_fashion_mnist(path):
+    """Committed outputs come from the real data; the fall-back would have said so."""
+    printed = "".join(output.get("text", "") for output in outputs(path))
+    assert "using the 8x8 digits" not in printed
+
+
+def test_some_outputs_are_checked(path):
+    assert any(cell.source.startswith("# NBVAL_CHECK_OUTPUT") for cell in code_cells(path))
+
+
+def test_course_is_imported_before_keras(path):
+    code = "\n".join(cell.source for cell in code_cells(path))
+    first_course, first_keras = code.find("from course"), code.find("import keras")
+    assert first_course >= 0
+    assert first_keras < 0 or first_course < first_keras
+    assert not re.search(r"\btf\.|import tensorflow|import jax|import torch", code)
