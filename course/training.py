@@ -326,14 +326,8 @@ def call(model, x, training_layers=()):
     numpy.ndarray of shape (N, classes)
     """
     for layer in model.layers[1:]:
-        # Layers without a mode, such as Flatten, take no `training`.
-        x = layer(x, training=True) if isinstance(layer, training_layers) else _infer(layer, x)
+        x = layer(x, training=isinstance(layer, training_layers))
     return keras.ops.convert_to_numpy(x)
-
-
-def _infer(layer, x):
-    moded = (keras.layers.BatchNormalization, keras.layers.Dropout, models.Drift, keras.layers.RandomTranslation)
-    return layer(x, training=False) if isinstance(layer, (*moded, keras.layers.RandomFlip)) else layer(x)
 
 
 def recompute_statistics(model, x, batch_size=500):
