@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""Set up the course and open it; needs nothing but Python 3.11, 3.12 or 3.13.
+
+    python3 run.py                  make the environment, open JupyterLab on the first lesson
+    python3 run.py --port 9999      options go to `jupyter lab`: --no-browser, --port, ...
+    python3 run.py test             the same set-up, then all tests; options go to pytest
+    python3 run.py check            any other word is a subcommand of `course`
+
+The environment is made from uv.lock in the folder .venv, with the `uv` on the PATH or else with
+one fetched into the folder .uv. From the second run on no network is needed.
+"""
+# Standard library only, and it must also parse and start on Python 3.6: a wrong Python gets a
+# sentence that says what to do, not a SyntaxError.
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+VENV = os.path.join(ROOT, ".venv")
+PRIVATE = os.path.join(ROOT, ".uv")
+UNFINISHED = os.path.join(PRIVATE, "unfinished")
+OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # as requires-python in pyproject.toml
+OLDEST_UV = (0, 9)  # as in the test group of pyproject.toml
+SPACE_NEEDED = 3 * 1000**3  # bytes: the environment and the downloads kept by uv
+
+DISK_FULL = "no space left", "os error 28", "errno 28", "os error 112", "quota exceeded"
+NO_NETWORK = (
+    "error sending request", "dns error", "failed to fetch", "failed to download", "timed out",
+    "network connectivity is disabled", "newconnectionerror", "name resolution", "proxyerror",
+    "connection error", "connectionerror", "no matching distribution",
+)  # fmt: skip
+
+
+def stop(sentence):
+    """Leave with one sentence that says what to do."""
+    raise SystemExit("run.py: " + sentence)
+
+
+def plan(arguments):
+    """Return what to add to `uv sync` and what to run with the Python of the environment."""
+    if not arguments or arguments[0].startswith("-"):
+        return [], ["-m", "course.cli", "lab"] + arguments
+    if arguments[0] == "test":
+        return ["--group", "test", "--extra", "jax"], ["-m", "pytest"] + arguments[1:]
+    return [], ["-m", "course.cli"] + arguments
+
+
+def clean_environment(environment):
+    """Return a copy in which nothing points uv, pip or Python at somebody else's environment."""
+    foreign = {
+        "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONHOME", "PYTHONPATH",
+        "PIP_TARGET", "PIP_PREFIX", "UV_PROJECT_ENVIRONMENT", "UV_PROJECT", "UV_WORKING_DIR",
+        "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_LOCKED", "UV_NO_EDITABLE",
+    }  # fmt: skip
+    clean = {name: value for name, value in environment.items() if name not in foreign}
+    clean["PIP_USER"] = "0"  # `user = true` in a pip.conf makes pip refuse to fill a venv
+    return clean
+
+
+def program(folder, name):
+    """Return the path of a program inside a virtual environment."""
+    return os.path.join(folder, *(["Scripts", name + ".exe"] if os.name == "nt" else ["bin", name]))
+
+
+def output(command):
+    """Return what a command prints, or an empty string if it cannot run or fails."""
+    # A Windows user's name, and so the path of her Python, may hold any letter.
+    environment = dict(clean_environment(os.environ), PYTHONIOENCODING="utf-8")
+    try:
+        answer = subprocess.check_output(command, stderr=subprocess.DEVNULL, env=environment)
+        return answer.decode(errors="replace")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def suitable_python(command):
+    """Return the interpreter that a command starts if the course runs on it, else None."""
+    # The base interpreter, because the virtual environment it is asked from may be removed.
+    ask = "import sys; print(*sys.version_info[:2], getattr(sys, '_base_executable', sys.executable))"
+    words = output(command + ["-c", ask]).split(None, 2)
+    if len(words) == 3 and OLDEST_PYTHON <= (int(words[0]), int(words[1])) <= NEWEST_PYTHON:
+        return words[2].strip()
+    return None
+
+
+def find_python():
+    """Return this interpreter, or another one on the PATH if the course does not run on this one."""
+    commands = [[sys.executable]]
+    for version in "3.12", "3.13", "3.11":
+        commands += [["python" + version], ["py", "-" + version]]  # `py` finds them on Windows
+    for command in commands:
+        python = suitable_python(command)
+        if python:
+            return python
+    return stop(
+        "this is Python %d.%d, but the course needs Python 3.11, 3.12 or 3.13; install one from "
+        "https://www.python.org/downloads/ and start run.py with it." % sys.version_info[:2]
+    )
+
+
+def stop_because(log, otherwise):
+    """Leave with the sentence that fits what a failed command has printed."""
+    log = log.lower()
+    if any(sign in log for sign in DISK_FULL):
+        stop("the disk became full; free about 3 GB and run this again.")
+    if any(sign in log for sign in NO_NETWORK):
+        stop(
+            "could not download the packages; the first set-up needs the Internet: check the "
+            "connection (behind a proxy set HTTPS_PROXY) and run this again."
+        )
+    stop(otherwise)
+
+
+def watched(command):
+    """Run a command, show what it prints, and return its exit code and what it printed."""
+    lines = []
+    with subprocess.Popen(
+        command, cwd=ROOT, env=clean_environment(os.environ),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        for line in process.stdout:
+            lines.append(line.decode(errors="replace"))
+            if not lines[-1].startswith((" + ", " - ", " ~ ", "Audited", "Checked")):  # a list of all packages
+                sys.stderr.write(lines[-1])
+                sys.stderr.flush()
+    return process.returncode, "".join(lines)
+
+
+def uv_is_good(uv):
+    """Return whether this uv runs and is new enough for uv.lock."""
+    version = re.match(r"uv (\d+)\.(\d+)", output([uv, "--version"]))
+    return bool(version) and (int(version.group(1)), int(version.group(2))) >= OLDEST_UV
+
+
+def find_uv(python):
+    """Return a uv that is good: the one on the PATH, the private one, or one fetched now."""
+    private = os.path.join(PRIVATE, "uv")
+    for uv in shutil.which("uv"), program(private, "uv"):
+        if uv and uv_is_good(uv):
+            return uv
+    if not output([python, "-c", "import ensurepip, venv; print('found')"]):
+        stop(
+            "this Python lacks the module venv; install it (Debian and Ubuntu: "
+            "`sudo apt install python3-venv`) or install uv, and run this again."
+        )
+    with open(os.path.join(ROOT, "uv.lock"), encoding="utf-8") as lock:
+        locked = re.search(r'name = "uv"\nversion = "([^"]+)"', lock.read())
+    wanted = "uv==" + locked.group(1) if locked else "uv>=%d.%d" % OLDEST_UV
+    print("Fetching %s into the folder .uv ..." % wanted, file=sys.stderr)
+    # Made aside and moved when complete, so that an interrupted attempt is never trusted.
+    with tempfile.TemporaryDirectory(dir=PRIVATE) as folder:
+        new = os.path.join(folder, "uv")
+        pip = [program(new, "python"), "-m", "pip", "--disable-pip-version-check", "install"]
+        for command in [python, "-m", "venv", new], pip + ["--quiet", wanted]:
+            code, log = watched(command)
+            if code:
+                stop_because(log, "could not make the folder .uv, see above; install uv yourself "
+                             "(https://docs.astral.sh/uv/) and run this again.")  # fmt: skip
+        shutil.rmtree(private, ignore_errors=True)
+        os.rename(new, private)
+    if not uv_is_good(program(private, "uv")):
+        stop("the uv fetched does not run here; install uv yourself (https://docs.astral.sh/uv/).")
+    return program(private, "uv")
+
+
+def make_environment(options):
+    """Bring the folder .venv to the state of uv.lock and return its Python."""
+    python = program(VENV, "python")
+    if os.path.exists(UNFINISHED):
+        # uv takes a package whose files were copied only in part for installed.
+        print("The last set-up was interrupted: making the environment anew.", file=sys.stderr)
+        shutil.rmtree(VENV, ignore_errors=True)
+    ready = suitable_python([python])
+    if not ready:
+        print("Setting up, once (about 400 MB to download) ...", file=sys.stderr)
+        if shutil.disk_usage(ROOT).free < SPACE_NEEDED:
+            stop("the disk is too full; the set-up needs 3 GB: free some and run this again.")
+    try:
+        os.makedirs(PRIVATE, exist_ok=True)
+        tempfile.TemporaryFile(dir=ROOT).close()
+    except OSError as error:
+        stop_because(str(error), "cannot write to the course's folder (%s); copy the course to a "
+                     "folder of your own and run this again." % error.strerror)  # fmt: skip
+    # An environment that works is kept, also when this run.py was started with another Python.
+    interpreter = python if ready else find_python()
+    command = [find_uv(ready or interpreter), "sync", "--frozen", "--inexact", "--python", interpreter]
+    open(UNFINISHED, "w").close()
+    code, log = watched(command + options)
+    offline = any(sign in log.lower() for sign in NO_NETWORK)
+    if code and ready and offline:
+        code, log = watched(command + options + ["--offline"])
+    if code == 0 or offline:  # without a network uv fails before it touches the environment
+        os.remove(UNFINISHED)
+    if code:
+        stop_because(log, "uv could not make the environment, see above; remove the folder .venv "
+                     "and run this again.")  # fmt: skip
+    return python
+
+
+def main(arguments):
+    """Set up, then run what the arguments ask for."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
+    options, what = plan(arguments)
+    os.chdir(ROOT)
+    command = [make_environment(options)] + what
+    environment = clean_environment(os.environ)
+    if os.name != "nt":
+        os.execve(command[0], command, environment)  # Ctrl-C and signals then reach it alone
+    # Windows cannot replace a process: wait, and leave Ctrl-C to the program that was started.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    return subprocess.call(command, env=environment)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
