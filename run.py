@@ -170,6 +170,12 @@ def find_uv(python):
 def make_environment(options):
     """Bring the folder .venv to the state of uv.lock and return its Python."""
     python = program(VENV, "python")
+    try:
+        os.makedirs(PRIVATE, exist_ok=True)
+        tempfile.TemporaryFile(dir=ROOT).close()
+    except OSError as error:
+        stop_because(str(error), "cannot write to the course's folder (%s); copy the course to a "
+                     "folder of your own and run this again." % error.strerror)  # fmt: skip
     if os.path.exists(UNFINISHED):
         # uv takes a package whose files were copied only in part for installed.
         print("The last set-up was interrupted: making the environment anew.", file=sys.stderr)
@@ -179,12 +185,6 @@ def make_environment(options):
         print("Setting up, once (about 400 MB to download) ...", file=sys.stderr)
         if shutil.disk_usage(ROOT).free < SPACE_NEEDED:
             stop("the disk is too full; the set-up needs 3 GB: free some and run this again.")
-    try:
-        os.makedirs(PRIVATE, exist_ok=True)
-        tempfile.TemporaryFile(dir=ROOT).close()
-    except OSError as error:
-        stop_because(str(error), "cannot write to the course's folder (%s); copy the course to a "
-                     "folder of your own and run this again." % error.strerror)  # fmt: skip
     # An environment that works is kept, also when this run.py was started with another Python.
     interpreter = python if ready else find_python()
     command = [find_uv(ready or interpreter), "sync", "--frozen", "--inexact", "--python", interpreter]
