@@ -2,37 +2,32 @@
 
 Fashion-MNIST is read by the real Keras loader from the folder where Keras
 keeps it, `$KERAS_HOME/datasets/fashion-mnist`, or `~/.keras/...` when the
-variable is not set. It is read at each call, so it may be set after Keras was
-imported. The four files are fetched here and not by Keras, whose download
-writes in place (a broken file stays for ever), checks no sum, waits without
-limit, and passes over a folder that it cannot write to.
+variable is not set. The four files are fetched by pooch and not by Keras,
+whose download writes in place (a broken file stays for ever), checks no sum,
+waits without limit, and passes over a folder that it cannot write to.
 """
 
-import contextlib
-import difflib
 import hashlib
 import os
-import secrets
 import socket
-import tempfile
-import threading
+import sys
 import time
 import types
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
+import pooch
+import requests  # what pooch downloads with
+from tqdm import tqdm
 
 ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-# The publisher's MD5 sums, and bytes for the progress bar.
-FILES = {
-    "train-labels-idx1-ubyte.gz": ("25c81989df183df01b3e8a0aad5dffbe", 29_515),
-    "train-images-idx3-ubyte.gz": ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880),
-    "t10k-labels-idx1-ubyte.gz": ("bb300cfdad3c16e7a12a480ee83cd310", 5_148),
-    "t10k-images-idx3-ubyte.gz": ("bef4ecab320f06d8554ea6380940ec79", 4_422_102),
+FILES = {  # the publisher's MD5 sums
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
 }
 # Training, validation and test images by default; there are no more than these.
 SIZES = {"fashion_mnist": (54_000, 6_000, 10_000), "digits": (1_197, 300, 300)}
@@ -42,7 +37,10 @@ SOURCES = {
     "fashion_mnist": "Fashion-MNIST (Zalando SE, MIT licence) through keras.datasets, MD5 sums those of its publisher",
     "digits": "Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI, CC BY 4.0), as in scikit-learn",
 }
-STALL = 8.0  # seconds that a silent server is waited for: three attempts of TCP
+LARGEST = {"fashion_mnist": 255, "digits": 16}  # values of a pixel; images are divided by them
+# Seconds to wait for a connection to each address of the server (just longer than
+# TCP takes for its second attempt), and then whenever the server sends nothing.
+PATIENCE = (3.05, 8.0)
 
 
 class DataError(RuntimeError):
@@ -50,9 +48,9 @@ class DataError(RuntimeError):
 
     def __str__(self):
         return (
-            f"Fashion-MNIST cannot be loaded: {self.args[0]}. What helps: connect to the internet and run this again; "
-            f"or copy the four files {', '.join(FILES)} into {cache_folder()}; "
-            'or set KERAS_HOME to a folder that holds them; or use load("digits"), which needs no network.'
+            f"Fashion-MNIST cannot be loaded: {self.args[0]}. Connect to the internet and run this again, copy its "
+            f"four files into {cache_folder()} (KERAS_HOME chooses another folder), "
+            'or use load("digits"), which needs no network.'
         )
 
 
@@ -134,38 +132,33 @@ def load(name="auto", *, train_size=None, validation_size=None, test_size=None, 
     if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"The seed must be an integer of at least 0, not {seed!r}.")
     asked = given = (train_size, validation_size, test_size)
-    said = None
+    why_digits = None
     if name == "auto":
-        # First, so that a wrong size is wrong with and without a network.
-        _sizes("fashion_mnist", *asked)
-        name, said = _choose()
+        _sizes("fashion_mnist", *asked)  # first, so that a wrong size is wrong with and without a network
+        name, why_digits = _choose()
         if name == "digits":
             given = tuple(size and min(size, most) for size, most in zip(asked, SIZES["digits"]))
-    sizes = train_size, validation_size, test_size = _sizes(name, *given)
-    rng = np.random.default_rng(seed)
-    if name == "fashion_mnist":
-        (x, y), (x_test, y_test) = _read_fashion_mnist()
-        largest = 255
-    else:
-        from sklearn.datasets import load_digits
+    train_size, validation_size, test_size = _sizes(name, *given)
 
-        x, y = load_digits(return_X_y=True)
-        x, largest = x.reshape(-1, 8, 8), 16
-        order = _stratified_order(y, rng)
-        test, rest = np.sort(order[: SIZES[name][2]]), np.sort(order[SIZES[name][2] :])
-        x, y, x_test, y_test = x[rest], y[rest], x[test], y[test]
+    rng = np.random.default_rng(seed)
+    x, y, x_test, y_test = _read_fashion_mnist() if name == "fashion_mnist" else _read_digits(rng)
     # Validation from the front of one order, training from its back: each
     # stays where it is when the size of the other changes.
     order = _stratified_order(y, rng)
-    validation, train = np.sort(order[:validation_size]), order[::-1][:train_size]
+    train, validation = order[::-1][:train_size], np.sort(order[:validation_size])
     test = np.sort(_stratified_order(y_test, rng)[:test_size])
-    parts = (x[train], y[train]), (x[validation], y[validation]), (x_test[test], y_test[test])
-    arrays = [a for x, y in parts for a in (x[..., None].astype("float32") / np.float32(largest), y.astype("int64"))]
-    counts = "{:,} training, {:,} validation and {:,} test images".format(*sizes)
-    if said:
+
+    counts = f"{train_size:,} training, {validation_size:,} validation and {test_size:,} test images"
+    if why_digits:
         fewer = "" if given == asked else " (fewer than asked for)"
-        print(f"{said}: using the 8x8 digits that ship with scikit-learn, {counts}{fewer}.")
-    return Data(name, *arrays, CLASS_NAMES[name], f"{SOURCES[name]}; {counts}, stratified with seed {seed}.")
+        print(f"{why_digits}: using the 8x8 digits that ship with scikit-learn, {counts}{fewer}.")
+
+    def chosen(images, labels, indices):
+        scaled = images[indices, ..., None].astype("float32") / np.float32(LARGEST[name])
+        return scaled, labels[indices].astype("int64")
+
+    parts = (*chosen(x, y, train), *chosen(x, y, validation), *chosen(x_test, y_test, test))
+    return Data(name, *parts, CLASS_NAMES[name], f"{SOURCES[name]}; {counts}, stratified with seed {seed}.")
 
 
 def validate_images(x, y, *, classes=None, part="given"):
@@ -216,23 +209,22 @@ def cache_folder():
 
 
 def cache_status():
-    """Fashion-MNIST in the cache: "cached", "missing" or "corrupt" (0.1 s, no Keras)."""
-    found = {_state(cache_folder() / name) for name in FILES}
-    return next(state for state in ("corrupt", "missing", "cached") if state in found)
+    """Fashion-MNIST in the cache: "cached", "missing" or "corrupt" (without importing Keras)."""
+    states = [_state(cache_folder() / name) for name in FILES]
+    return "corrupt" if "corrupt" in states else "missing" if "missing" in states else "cached"
 
 
 def fetch_fashion_mnist(seconds=600):
     """Make the cache complete: remove corrupt files, download what is missing.
 
-    A file is received in memory, checked, and only then put in its place in
-    one step. Whether a download is interrupted, or two run at once, what is in
-    the cache is whole.
+    Whether a download is interrupted, or two run at once: what is in the cache
+    under the name of a file is whole. Large files show a progress bar, unless
+    the environment variable COURSE_PROGRESS is 0.
 
     Parameters
     ----------
     seconds : float
-        Most time for all four files. A server that sends nothing is given up
-        after `STALL` seconds.
+        Most time for all four files; a silent server is given up sooner.
 
     Raises
     ------
@@ -240,75 +232,57 @@ def fetch_fashion_mnist(seconds=600):
         If a file is not to be had: no network, no room, no write access.
     """
     deadline = time.monotonic() + seconds
-    for name, (md5, _) in FILES.items():
+    for name in FILES:
         path = cache_folder() / name
-        part = path.with_name(f"{name}.{secrets.token_hex(4)}.part")
-        if (state := _state(path)) == "cached":
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            tempfile.TemporaryFile(dir=path.parent).close()  # sooner learnt before the download: can we write?
-            content = _download(name, deadline)
-            if _md5(content) != md5:
-                raise ConnectionError("what came is not the file (cut short, or a login page of the network)")
-            part.write_bytes(content)
-            part.replace(path)
-        except OSError as error:
-            # On Windows a file that another notebook has just put there, and reads, cannot be replaced.
-            if _state(path) != "cached":
-                how = f"downloaded: {error}" if isinstance(error, ConnectionError) else f"written: {error.strerror}"
-                raise DataError(f"{name} is {state} in the cache and cannot be {how}") from None
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+        if (state := _state(path)) != "cached":
+            try:
+                path.unlink(missing_ok=True)
+                _download(path, deadline)
+            except (OSError, ValueError) as error:
+                # Without its cause: the four nested errors of requests would fill a screen of the notebook.
+                raise DataError(f"{name} is {state} in the cache and cannot be {_problem(error)}") from None
 
 
-def _download(name, deadline):
-    """Bytes of a file, before `deadline` (time.monotonic), else ConnectionError."""
-    from tqdm.auto import tqdm
+def _download(path, deadline):
+    """Put one file in its place: pooch checks its sum before it moves it there."""
 
-    content, failure, stop, size = bytearray(), [], threading.Event(), FILES[name][1]
+    class Bar(tqdm):
+        """Also ends the download at the deadline, for which pooch has no setting."""
 
-    def receive():
-        try:
-            # Not urlopen(), which keeps the proxy settings of its first use. The time limit only ends this thread.
-            with urllib.request.build_opener().open(ORIGIN + name, timeout=2 * STALL) as response:
-                while len(content) <= size and not stop.is_set() and (some := response.read1(65_536)):
-                    content.extend(some)
-        except Exception as error:
-            cause = getattr(error, "reason", error)
-            plain = getattr(cause, "strerror", None) or str(error) or type(error).__name__
-            failure.append("no network" if isinstance(cause, socket.gaierror) else plain)
-            if isinstance(error, urllib.error.HTTPError):
-                error.close()
+        def update(self, n=1):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            return super().update(n)
 
-    # A thread, because the look-up of a name has no time limit, and because
-    # every address of a server that does not answer would be tried in turn.
-    thread = threading.Thread(target=receive, daemon=True)
-    thread.start()
-    received, heard = 0, time.monotonic()
-    try:
-        # No bar for the small files: without a network a notebook stays free of widgets.
-        with tqdm(desc=name, total=size, unit="B", unit_scale=True, leave=False, disable=size < 1e6) as bar:
-            while thread.is_alive():
-                thread.join(0.1)
-                now, new = time.monotonic(), len(content) - received
-                bar.update(new)
-                received, heard = received + new, now if new else heard
-                if now - heard > STALL:
-                    raise ConnectionError(f"the network does not answer (waited {STALL:g} s)")
-                if now > deadline:
-                    raise ConnectionError("the network is too slow")
-    finally:
-        stop.set()  # also after Ctrl-C
-    if failure:
-        raise ConnectionError(failure[0])
-    return bytes(content)
+        def __bool__(self):  # pooch asks; tqdm would say no when the server does not tell the length
+            return True
+
+    # The small files come first, so that without a network there is no bar at all.
+    off = "labels" in path.name or os.environ.get("COURSE_PROGRESS") == "0"
+    pooch.get_logger().setLevel("WARNING")  # else it announces each file on stderr
+    with Bar(desc=path.name, unit="B", unit_scale=True, leave=False, file=sys.stdout, disable=off) as bar:
+        downloader = pooch.HTTPDownloader(progressbar=bar, timeout=PATIENCE)
+        pooch.retrieve(ORIGIN + path.name, f"md5:{FILES[path.name]}", path.name, path.parent, downloader=downloader)
+    path.chmod(0o644)  # pooch lets only its owner read it, but a class may share one cache
+
+
+def _problem(error):
+    """What hindered a download, as the end of a sentence."""
+    cause = error
+    while cause.__context__:  # requests wraps the errors of urllib3, and urllib3 and pooch those of Python
+        cause = cause.__context__
+    if isinstance(cause, socket.gaierror):
+        return "downloaded: no network"
+    if isinstance(cause, TimeoutError):
+        return "downloaded: the network does not answer or is too slow"
+    if type(error) in (ValueError, requests.exceptions.ChunkedEncodingError):
+        return "downloaded: what came is not the file (cut short, or a login page of the network)"
+    how = "downloaded" if isinstance(error, requests.RequestException) else "written"
+    return f"{how}: {getattr(cause, 'strerror', None) or cause}"
 
 
 def _read_fashion_mnist():
-    """(x, y), (x_test, y_test) of the publisher, uint8, through the Keras loader."""
+    """x, y, x_test, y_test as published, through the Keras loader; images (N, 28, 28) from 0 to 255."""
     fetch_fashion_mnist()
     import keras
 
@@ -317,7 +291,19 @@ def _read_fashion_mnist():
     # of the function leaves Keras as it is.
     loader, folder = keras.datasets.fashion_mnist.load_data, cache_folder()
     names = {**loader.__globals__, "get_file": lambda name, **_: str(folder / name)}
-    return types.FunctionType(loader.__code__, names)()
+    train, test = types.FunctionType(loader.__code__, names)()
+    return *train, *test
+
+
+def _read_digits(rng):
+    """x, y, x_test, y_test, of which `rng` chooses the test images; images (N, 8, 8) from 0 to 16."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    x = x.reshape(-1, 8, 8)
+    order, most_test = _stratified_order(y, rng), SIZES["digits"][2]
+    test, rest = np.sort(order[:most_test]), np.sort(order[most_test:])
+    return x[rest], y[rest], x[test], y[test]
 
 
 def _choose():
@@ -335,9 +321,7 @@ def _choose():
 
 def _check_name(name, what):
     if name not in ("auto", *SIZES):
-        close = difflib.get_close_matches(str(name).lower().replace("-", "_"), SIZES, n=1, cutoff=0.5)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{what} must be one of auto, {', '.join(SIZES)}; not {name!r}.{guess}")
+        raise ValueError(f"{what} must be one of auto, {', '.join(SIZES)}; not {name!r}.")
 
 
 def _sizes(name, train, validation, test):
@@ -374,15 +358,12 @@ def _stratified_order(labels, rng):
 def _state(path):
     """ "cached", "missing" or "corrupt" for one file."""
     try:
-        return "cached" if _md5(path.read_bytes()) == FILES[path.name][0] else "corrupt"
+        md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     except FileNotFoundError:
         return "missing"
     except OSError:  # a folder in its place, or no permission to read it
         return "corrupt"
-
-
-def _md5(content):
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return "cached" if md5 == FILES[path.name] else "corrupt"
 
 
 def _kind(value):

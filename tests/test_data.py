@@ -88,6 +88,11 @@ class Answer(http.server.BaseHTTPRequestHandler):
         if server.manner == "not found":
             self.send_error(404)
             return
+        if server.manner == "endless":  # and of unknown length
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                self.wfile.write(bytes(100_000))
         content = b"<html>Please log in</html>" if server.manner == "login page" else server.contents[name]
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
@@ -101,9 +106,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
             server.half_sent.set()
             server.go_on.wait(30)
         if server.manner == "drip":
-            for byte in content[half:]:
-                self.wfile.write(bytes([byte]))
-                time.sleep(0.02)
+            for start in range(half, len(content), 100):
+                self.wfile.write(content[start : start + 100])
+                time.sleep(0.1)
             return
         self.wfile.write(content[half:])
 
@@ -116,7 +121,7 @@ def publisher(monkeypatch):
     """Four small files with sums of their own: the download needs no real images."""
     rng = np.random.default_rng(0)
     contents = {name: rng.bytes(3_000_000 if "train-images" in name else 5_000) for name in data.FILES}
-    files = {name: (hashlib.md5(content).hexdigest(), len(content)) for name, content in contents.items()}
+    files = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
     server = Publisher(contents)
     monkeypatch.setattr(data, "FILES", files)
     monkeypatch.setattr(data, "ORIGIN", server.url)
@@ -292,23 +297,10 @@ def test_course_dataset_decides_for_auto_only(monkeypatch, capsys, offline):
 # --- wrong arguments --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name, guess",
-    [
-        ("Fashion-MNIST", "fashion_mnist"),
-        ("mnist", "fashion_mnist"),
-        ("digit", "digits"),
-        ("cifar10", None),
-        (None, None),
-        (["digits"], "digits"),
-    ],
-)
-def test_a_wrong_name_lists_the_right_ones(name, guess):
-    with pytest.raises(ValueError) as caught:
+@pytest.mark.parametrize("name", ["Fashion-MNIST", "mnist", "digit", "cifar10", "", None, 10, ["digits"]])
+def test_a_wrong_name_lists_the_right_ones(name):
+    with pytest.raises(ValueError, match="must be one of auto, fashion_mnist, digits; not "):
         data.load(name)
-    assert "must be one of auto, fashion_mnist, digits" in str(caught.value)
-    assert ("Did you mean" in str(caught.value)) == (guess is not None)
-    assert guess is None or f"Did you mean {guess!r}" in str(caught.value)
 
 
 @pytest.mark.parametrize("what", ["train_size", "validation_size", "test_size"])
@@ -464,7 +456,7 @@ def test_a_harmed_file_without_network_is_reported_with_the_way_out(cache, offli
     assert data.cache_status() == state
     with pytest.raises(data.DataError) as caught:
         data.load("fashion_mnist")
-    ways_out = ("connect to the internet", str(cache), 'load("digits")')
+    ways_out = ("Connect to the internet", str(cache), 'load("digits")')
     for words in (path.name, f"is {state} in the cache", "refused", *ways_out):
         assert words in str(caught.value)
     assert not path.exists() and len(in_cache()) == 3  # no EOFError for ever after, and nothing else lost
@@ -539,15 +531,30 @@ def test_a_read_only_cache_with_a_harmed_file_is_reported(publisher, harm, capsy
     assert publisher.asked == []  # nothing was downloaded in vain
 
 
-def test_a_full_disk_is_reported_and_leaves_nothing(publisher, monkeypatch):
-    def full(self, content):
-        self.touch()
-        raise OSError(28, "No space left on device")
+@posix
+def test_a_full_disk_is_reported_and_leaves_nothing(publisher):
+    import resource
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(data.DataError, match="cannot be written: No space left on device"):
-        data.fetch_fashion_mnist()
-    assert in_cache() == []
+    # No process can fill the disk of a machine that others use, but its own files may not become large.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    try:
+        with pytest.raises(data.DataError, match="train-images.* cannot be written: File too large"):
+            data.fetch_fashion_mnist()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert in_cache() == ["train-labels-idx1-ubyte.gz"]
+
+
+@posix
+def test_a_folder_that_cannot_be_made_is_reported(publisher, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("KERAS_HOME", str(home / "keras"))
+    with read_only(home):
+        with pytest.raises(data.DataError, match="cannot be written: Permission denied. Connect"):
+            data.fetch_fashion_mnist()
+    assert publisher.asked == []
 
 
 # --- the network -------------------------------------------------------------------
@@ -565,7 +572,7 @@ def test_a_download_completes_the_cache(publisher):
 @real
 def test_load_downloads_from_a_server_what_is_missing(publisher, monkeypatch, capsys):
     publisher.contents = {name: (REAL / name).read_bytes() for name in data.FILES}
-    sums = {name: (hashlib.md5(content).hexdigest(), len(content)) for name, content in publisher.contents.items()}
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in publisher.contents.items()}
     monkeypatch.setattr(data, "FILES", sums)
     assert data.load("auto", train_size=100).name == "fashion_mnist"
     assert data.cache_status() == "cached" and capsys.readouterr().out == ""
@@ -574,16 +581,16 @@ def test_load_downloads_from_a_server_what_is_missing(publisher, monkeypatch, ca
 @pytest.mark.parametrize(
     "manner, message",
     [
-        ("not found", "HTTP Error 404"),
+        ("not found", "404 Client Error"),
         ("cut short", "what came is not the file"),
         ("login page", "what came is not the file"),
         ("never", "does not answer"),
         ("half", "does not answer"),
-        ("drip", "the network is too slow"),
+        ("drip", "too slow"),
     ],
 )
 def test_a_bad_server_is_reported_in_time(publisher, monkeypatch, manner, message):
-    monkeypatch.setattr(data, "STALL", 0.5)
+    monkeypatch.setattr(data, "PATIENCE", (0.5, 0.5))
     publisher.manner = manner
     started = time.monotonic()
     with pytest.raises(data.DataError, match=message):
@@ -592,18 +599,18 @@ def test_a_bad_server_is_reported_in_time(publisher, monkeypatch, manner, messag
     assert in_cache() == []
 
 
-def test_an_endless_stream_is_not_received_for_ever(publisher, monkeypatch):
-    name = next(iter(data.FILES))
-    publisher.contents[name] = bytes(50_000_000)
+def test_an_endless_stream_is_not_received_for_ever(publisher):
+    publisher.manner = "endless"
     started = time.monotonic()
-    with pytest.raises(data.DataError, match="is not the file"):
-        data.fetch_fashion_mnist()
+    with pytest.raises(data.DataError, match="too slow"):
+        data.fetch_fashion_mnist(seconds=0.5)
     assert time.monotonic() - started < 3
+    assert in_cache() == []
 
 
 def test_a_proxy_that_never_answers_is_given_up(publisher, monkeypatch):
     publisher.manner = "never"
-    monkeypatch.setattr(data, "STALL", 0.5)
+    monkeypatch.setattr(data, "PATIENCE", (0.5, 0.5))
     monkeypatch.setattr(data, "ORIGIN", "https://storage.googleapis.com/")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -613,25 +620,18 @@ def test_a_proxy_that_never_answers_is_given_up(publisher, monkeypatch):
         assert time.monotonic() - started < 3
 
 
-def test_a_look_up_that_hangs_is_given_up_and_one_that_fails_means_no_network(monkeypatch):
-    release = threading.Event()
-
-    def hang(*_, **__):
-        release.wait(30)
+def test_a_look_up_that_fails_means_no_network(monkeypatch):
+    def fail(*_, **__):
         raise socket.gaierror(-2, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(data, "STALL", 0.5)
-    with pytest.raises(data.DataError, match="the network does not answer"):
-        data.fetch_fashion_mnist()
-    release.set()
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(data.DataError, match="cannot be downloaded: no network"):
         data.fetch_fashion_mnist()
 
 
 @posix
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_killed_download_leaves_a_clean_cache(publisher, how):
+def test_a_killed_download_can_be_repeated_and_ctrl_c_leaves_a_clean_cache(publisher, how):
     data.fetch_fashion_mnist()
     (data.cache_folder() / "train-images-idx3-ubyte.gz").unlink()
     publisher.manner = "half"
@@ -640,7 +640,9 @@ def test_a_killed_download_leaves_a_clean_cache(publisher, how):
     process.send_signal(how)
     process.communicate(timeout=20)
     assert process.returncode != 0
-    assert len(in_cache()) == 3 and data.cache_status() == "missing"
+    assert data.cache_status() == "missing"
+    if how == signal.SIGINT:  # a process that is killed cannot tidy up its temporary file
+        assert len(in_cache()) == 3
     publisher.manner = "well"
     data.fetch_fashion_mnist()
     assert data.cache_status() == "cached"
@@ -656,13 +658,29 @@ def test_two_downloads_at_once_do_not_hurt_each_other(publisher):
     assert publisher.asked == [first, first]
     publisher.go_on.set()
     for process in processes:
-        _, error = process.communicate(timeout=30)
-        assert process.returncode == 0, error
+        assert process.communicate(timeout=30) == ("", "")  # pooch would announce each file on stderr
+        assert process.returncode == 0
     assert data.cache_status() == "cached" and in_cache() == sorted(data.FILES)
 
 
+@posix
+def test_what_was_downloaded_can_be_read_by_a_whole_class(publisher):
+    data.fetch_fashion_mnist()
+    assert {oct(path.stat().st_mode & 0o777) for path in data.cache_folder().iterdir()} == {"0o644"}
+
+
+@pytest.mark.parametrize("progress", ["1", "0", None])
+def test_the_large_files_have_a_bar_on_stdout_that_goes_away(publisher, monkeypatch, capsys, progress):
+    monkeypatch.delenv("COURSE_PROGRESS") if progress is None else monkeypatch.setenv("COURSE_PROGRESS", progress)
+    data.fetch_fashion_mnist()
+    out, error = capsys.readouterr()
+    assert error == "" and "labels" not in out
+    assert ("train-images" in out) == ("t10k-images" in out) == (progress != "0")
+    assert out == "" or out.split("\r")[-1].strip() == "" and "\n" not in out
+
+
 def test_the_sums_are_the_publishers():
-    assert {name: md5 for name, (md5, _) in data.FILES.items()} == {
+    assert data.FILES == {
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
         "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
