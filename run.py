@@ -181,12 +181,12 @@ def make_environment(options):
         print("The last set-up was interrupted: making the environment anew.", file=sys.stderr)
         shutil.rmtree(VENV, ignore_errors=True)
     ready = suitable_python([python])
+    # An environment that works is kept, also when this run.py was started with another Python.
+    interpreter = python if ready else find_python()
     if not ready:
         print("Setting up, once (about 400 MB to download) ...", file=sys.stderr)
         if shutil.disk_usage(ROOT).free < SPACE_NEEDED:
             stop("the disk is too full; the set-up needs 3 GB: free some and run this again.")
-    # An environment that works is kept, also when this run.py was started with another Python.
-    interpreter = python if ready else find_python()
     command = [find_uv(ready or interpreter), "sync", "--frozen", "--inexact", "--python", interpreter]
     open(UNFINISHED, "w").close()
     code, log = watched(command + options)
