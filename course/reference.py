@@ -44,8 +44,9 @@ def _normalize(x, gamma, beta, epsilon, axes, shape):
     gamma, beta = _per_channel("gamma", gamma, x), _per_channel("beta", beta, x)
     epsilon = _epsilon(epsilon)
     values = x.reshape(shape)
-    mean = values.mean(axes, keepdims=True)
-    variance = ((values - mean) ** 2).mean(axes, keepdims=True)
+    # Summed in float64: over the 50,000 pixels of a batch of images float32 loses three digits.
+    mean = values.mean(axes, keepdims=True, dtype="float64").astype(x.dtype)
+    variance = ((values - mean) ** 2).mean(axes, keepdims=True, dtype="float64").astype(x.dtype)
     inv_std = 1.0 / np.sqrt(variance + epsilon)
     x_hat = ((values - mean) * inv_std).reshape(x.shape)
     mean, variance = mean.squeeze(axes), variance.squeeze(axes)
