@@ -66,12 +66,12 @@ class _Blocks:
     """Hands out the layers of one network, each with its name and its own seed."""
 
     def __init__(self, *, activation, norm, placement, dropout_order, initial_scale, groups, drift, seed):
-        _one_of("norm", norm, NORMS)
-        _one_of("placement", placement, PLACEMENTS)
-        _one_of("dropout_order", dropout_order, DROPOUT_ORDERS)
+        check_choice("norm", norm, NORMS)
+        check_choice("placement", placement, PLACEMENTS)
+        check_choice("dropout_order", dropout_order, DROPOUT_ORDERS)
         if not initial_scale > 0:
             raise ValueError(f"initial_scale is {initial_scale}; give a factor above 0 (1 is He's initialisation).")
-        _positive("groups", groups)
+        check_count("groups", groups)
         if drift < 0 or (drift and norm == "none"):
             raise ValueError(f"drift is {drift}; it disturbs what a norm layer puts out: give 0 or more, with a norm.")
         self.activation, self.norm, self.placement = activation, norm, placement
@@ -198,13 +198,13 @@ def mlp(
     ValueError
         If an argument is none of its allowed values; the message lists them.
     """
-    _positive("depth", depth)
-    _positive("width", width)
+    check_count("depth", depth)
+    check_count("width", width)
     rates = list(rate) if isinstance(rate, (list, tuple)) else [rate] * depth
     if len(rates) != depth:
         raise ValueError(f"rate has {len(rates)} numbers for {depth} hidden blocks; give one number, or one a block.")
     for number in rates:
-        _valid_rate("rate", number)
+        check_rate("rate", number)
     blocks = _Blocks(
         activation=activation, norm=norm, placement=placement, dropout_order=dropout_order,
         initial_scale=initial_scale, groups=groups, drift=drift, seed=seed,
@@ -265,10 +265,10 @@ def cnn(
     ValueError
         If an argument is none of its allowed values; the message lists them.
     """
-    _one_of("size", size, CNN_SIZES)
-    _one_of("conv_dropout", conv_dropout, CONV_DROPOUTS)
-    _valid_rate("dense_rate", dense_rate)
-    _valid_rate("conv_rate", conv_rate)
+    check_choice("size", size, CNN_SIZES)
+    check_choice("conv_dropout", conv_dropout, CONV_DROPOUTS)
+    check_rate("dense_rate", dense_rate)
+    check_rate("conv_rate", conv_rate)
     stages, width = CNN_SIZES[size]
     if min(input_shape[:2]) < 2 ** len(stages):
         raise ValueError(
@@ -295,7 +295,7 @@ def cnn(
 
 
 def _augment(x, augmentation, blocks):
-    _one_of("augmentation", augmentation, AUGMENTATIONS)
+    check_choice("augmentation", augmentation, AUGMENTATIONS)
     # Both seeds are drawn always, so that augmentation does not shift the masks of dropout.
     shift_seed, flip_seed = blocks.next_seed(), blocks.next_seed()
     if augmentation == "none":
@@ -306,19 +306,22 @@ def _augment(x, augmentation, blocks):
     return x
 
 
-def _one_of(name, value, allowed):
+def check_choice(name, value, allowed):
+    """Refuse what is none of the allowed names, and say which one was probably meant."""
     if value not in allowed:
         close = get_close_matches(str(value), list(allowed), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}.{hint}")
 
 
-def _positive(name, value):
+def check_count(name, value):
+    """Refuse what is not a whole number of at least 1."""
     if not (isinstance(value, Integral) and value > 0):
         raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
 
 
-def _valid_rate(name, rate):
+def check_rate(name, rate):
+    """Refuse what is not a probability of dropping below 1."""
     if not (isinstance(rate, Real) and 0 <= rate < 1):
         raise ValueError(
             f"{name} is {rate!r}; it is the probability of dropping a value: give a number from 0 (no dropout) "

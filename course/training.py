@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from inspect import signature
 from numbers import Integral
 from platform import machine, system
@@ -62,11 +61,11 @@ class Config:
     seed: int = 0
 
     def __post_init__(self):
-        models._one_of("model", self.model, BUILDERS)
-        models._one_of("optimizer", self.optimizer, OPTIMIZERS)
-        models._one_of("schedule", self.schedule, SCHEDULES)
-        models._positive("epochs", self.epochs)
-        models._positive("batch_size", self.batch_size)
+        models.check_choice("model", self.model, BUILDERS)
+        models.check_choice("optimizer", self.optimizer, OPTIMIZERS)
+        models.check_choice("schedule", self.schedule, SCHEDULES)
+        models.check_count("epochs", self.epochs)
+        models.check_count("batch_size", self.batch_size)
         if "seed" in self.options:
             raise ValueError("options holds a seed; give Config(seed=...) instead: it fixes everything random.")
         if not self.learning_rate > 0:
@@ -142,12 +141,9 @@ def build(config, data):
     keras.Model
     """
     builder = BUILDERS[config.model]
-    known = signature(builder).parameters
+    known = [name for name, one in signature(builder).parameters.items() if one.kind is one.KEYWORD_ONLY]
     for option in config.options:
-        if option not in known:
-            close = get_close_matches(option, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"{config.model} has no option {option!r}.{hint} See help(models.{config.model}).")
+        models.check_choice(f"An option of {config.model}", option, known)
     keras.utils.set_random_seed(config.seed)
     model = builder(data.input_shape, data.classes, **config.options, seed=config.seed)
     for layer in model.layers:
@@ -411,7 +407,7 @@ class _Recorder(keras.callbacks.Callback):
         self.step, self.seconds, self.rows = 0, 0.0, []
         if not every:
             return
-        models._positive("record_every", every)
+        models.check_count("record_every", every)
         self.layers = [
             layer for layer in model.layers if layer.name.split("_")[0] in ("dense", "conv", "norm", "activation")
         ]

@@ -261,7 +261,7 @@ def test_a_batch_larger_than_the_data_is_explained(digits):
 
 
 def test_an_unknown_option_of_the_model_is_explained(digits):
-    with pytest.raises(ValueError, match="mlp has no option 'rates'.*Did you mean 'rate'"):
+    with pytest.raises(ValueError, match="An option of mlp is 'rates'.*Did you mean 'rate'"):
         training.train(with_options(rates=0.5), digits)
 
 
