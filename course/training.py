@@ -95,9 +95,9 @@ class Run:
     statistics : pandas.DataFrame
         Tidy, empty unless recorded: step, layer, quantity, feature and value; see `train`.
     seconds : float
-        Wall time spent in training steps, the first step's compilation included, measuring excluded.
+        Wall time spent in training steps; neither compiling nor measuring counts.
     completed : bool
-        False if the run was interrupted; history then holds the epochs that were finished.
+        False if the run was interrupted; history and model are then those of the last finished epoch.
     provenance : dict
         Package versions, backend, kind of machine, data set.
     """
@@ -194,7 +194,9 @@ def train(config, data, *, record_every=None, measure_size=2_000, progress=True)
     if config.batch_size > count:
         raise ValueError(f"batch_size is {config.batch_size}, but there are only {count} training images.")
     model = build(config, data)
-    recorder = _Recorder(model, data.x_train[:256], record_every)
+    engine = _engine(config, data)
+    _copy_state(model, engine)
+    recorder = _Recorder(engine, data.x_train[:256], record_every)
     order = np.random.default_rng(config.seed)
     steps = count // config.batch_size
     rows, seconds, completed = [], 0.0, False
@@ -213,20 +215,53 @@ def train(config, data, *, record_every=None, measure_size=2_000, progress=True)
                 chosen = order.permutation(count)[: steps * config.batch_size]
                 x, y = data.x_train[chosen], data.y_train[chosen]
                 start, recording = perf_counter(), recorder.seconds
-                logged = model.fit(
+                logged = engine.fit(
                     x, y, batch_size=config.batch_size, shuffle=False, verbose=0, callbacks=callbacks
                 ).history  # fmt: skip
                 seconds += perf_counter() - start - (recorder.seconds - recording)
+                _copy_state(engine, model)
                 measured = [_row(epoch, "train", "training", name, logged[name][0]) for name in ("loss", "accuracy")]
                 measured.append(_row(epoch, "train", "training", "seconds", seconds))
                 rows += measured + _measure(model, data, epoch, measure_size)
             completed = True
         except KeyboardInterrupt:
+            _ENGINES.clear()  # stopped within a step, it may be in any state
             print(f"Interrupted: returning the epochs finished so far (of {config.epochs}).")
     return Run(
         config, model, pd.DataFrame(rows, columns=["epoch", "split", "mode", "metric", "value"]),
         recorder.table(), seconds, completed, _provenance(data),
     )  # fmt: skip
+
+
+# The model that takes the steps, for the arm trained last. Compiling the training step costs more than many
+# a short training, so the runs of one arm share it; each run's own model gets the state after every epoch.
+_ENGINES = {}
+
+
+def _engine(config, data):
+    """A compiled model for all seeds of a config; its state is whatever was left in it."""
+    arm = repr((replace(config, seed=0), data.input_shape, data.classes, len(data.x_train)))
+    if arm not in _ENGINES:
+        _ENGINES.clear()
+        engine = build(replace(config, seed=0), data)
+        # One step, so that compiling counts in nobody's seconds.
+        size = config.batch_size
+        engine.fit(data.x_train[:size], data.y_train[:size], batch_size=size, verbose=0)
+        _ENGINES[arm] = engine
+    return _ENGINES[arm]
+
+
+def _copy_state(source, target):
+    """Copy weights, states of random generators and the optimizer's state from one model to its twin."""
+    for model in (source, target):
+        model.optimizer.build(model.trainable_variables)
+    for one, other in zip(_state(source), _state(target), strict=True):
+        other.assign(one)
+
+
+def _state(model):
+    # By layer: the model's own list also holds its metrics, which come into being with the first step.
+    return [variable for layer in model.layers for variable in layer.variables] + model.optimizer.variables
 
 
 def repeat(config, data, seeds, **options):
