@@ -28,7 +28,7 @@ CNN_SIZES = {
 class Drift(keras.layers.Layer):
     """Gaussian noise whose mean and size are drawn anew at every training step.
 
-    The disturbance of Santurkar et al. (2018), section 2.2: put after batch normalization it makes
+    The disturbance of Santurkar et al. (2018), section 2.1: put after batch normalization it makes
     the distribution that the next layer sees move from step to step. At inference it does nothing.
 
     Parameters

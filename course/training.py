@@ -392,8 +392,8 @@ def recompute_statistics(model, x, batch_size=500):
 def gradients(model, x, y):
     """Gradient of the mean cross-entropy loss, in training mode, with respect to each trainable variable.
 
-    Works on every backend: it is what one step of plain gradient descent with learning rate 1 takes
-    away. The model itself is left as it was.
+    Works on every backend: it is read from the momentum after one step of an optimizer, and not from the
+    change of the weights, in which rounding would swallow a small gradient. The model itself is left as it was.
 
     Parameters
     ----------
@@ -408,12 +408,13 @@ def gradients(model, x, y):
     """
     probe = keras.models.clone_model(model)
     probe.set_weights(model.get_weights())
-    probe.compile(keras.optimizers.SGD(1.0), loss="sparse_categorical_crossentropy", run_eagerly=True)
-    before = [keras.ops.convert_to_numpy(variable).copy() for variable in probe.trainable_variables]
+    # Keras's momentum after the first step is minus the learning rate times the gradient.
+    optimizer = keras.optimizers.SGD(1.0, momentum=0.5)
+    probe.compile(optimizer, loss="sparse_categorical_crossentropy", run_eagerly=True)
     probe.train_on_batch(x, y)
     return {
-        variable.path: old - keras.ops.convert_to_numpy(variable)
-        for variable, old in zip(probe.trainable_variables, before, strict=True)
+        variable.path: -keras.ops.convert_to_numpy(momentum)
+        for variable, momentum in zip(probe.trainable_variables, optimizer.momentums, strict=True)
     }
 
 

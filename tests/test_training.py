@@ -242,6 +242,20 @@ def test_gradients_agree_with_finite_differences_and_leave_the_model_alone(digit
     np.testing.assert_allclose(found["output/bias"], expected, atol=1e-6)
 
 
+def test_gradients_far_smaller_than_the_weights_are_not_lost_to_rounding(digits):
+    """Without biases the gradient of a hidden layer goes as the product of the *other* layers' scales."""
+    x, y = digits.x_train[:50], digits.y_train[:50]
+    half, quarter = (
+        training.gradients(training.build(with_options(depth=12, initial_scale=scale), digits), x, y)
+        for scale in (0.5, 0.25)
+    )
+    for layer in range(1, 13):
+        path = f"dense_{layer}/kernel"
+        assert 0 < np.abs(quarter[path]).max() < 1e-7
+        difference = np.linalg.norm(quarter[path] - half[path] * 0.5**11)
+        assert difference < 0.01 * np.linalg.norm(quarter[path])
+
+
 def test_gradient_through_batch_norm_is_that_of_the_reference(digits):
     """From the network's output back through its batch norm, by hand."""
     model = training.build(with_options(norm="batch", depth=1), digits)
