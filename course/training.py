@@ -89,7 +89,7 @@ class Run:
         The trained, compiled model.
     history : pandas.DataFrame
         Tidy: one row an epoch, split, mode and metric, with columns epoch, split ("train" or
-        "validation"), mode ("training": as logged by `fit`, with dropout and augmentation on and
+        "validation"), mode ("training": as Keras logs it, with dropout and augmentation on and
         averaged while the weights moved; "inference": measured after the epoch), metric ("loss",
         "accuracy", "seconds" of training since the start) and value. Epoch 0 is before training.
     statistics : pandas.DataFrame
@@ -163,7 +163,7 @@ def train(config, data, *, record_every=None, measure_size=2_000, progress=True)
     """Train one model and measure it honestly.
 
     Before training and after each epoch, loss and accuracy are measured in inference mode on the
-    validation set and on the first `measure_size` training images: the loss that `fit` logs for the
+    validation set and on the first `measure_size` training images: the loss that Keras logs for the
     training set has dropout and augmentation on, and must not be compared with the validation loss.
 
     Parameters
@@ -204,23 +204,22 @@ def train(config, data, *, record_every=None, measure_size=2_000, progress=True)
         total=config.epochs * steps, desc="training", unit="step", leave=False, file=sys.stdout,
         disable=not progress or os.environ.get("COURSE_PROGRESS") == "0",
     )  # fmt: skip
-    callbacks = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update())]
-    if record_every:
-        callbacks.append(recorder)
     with bar:
         try:
             rows += _measure(model, data, 0, measure_size)
             for epoch in range(1, config.epochs + 1):
                 # Our own shuffle: the arms of an experiment see the same batches on every backend.
-                chosen = order.permutation(count)[: steps * config.batch_size]
-                x, y = data.x_train[chosen], data.y_train[chosen]
+                batches = order.permutation(count)[: steps * config.batch_size].reshape(steps, -1)
                 start, recording = perf_counter(), recorder.seconds
-                logged = engine.fit(
-                    x, y, batch_size=config.batch_size, shuffle=False, verbose=0, callbacks=callbacks
-                ).history  # fmt: skip
+                engine.reset_metrics()
+                for batch in batches:
+                    # Not `fit`, whose start costs as much as some twenty of our small steps.
+                    logged = engine.train_on_batch(data.x_train[batch], data.y_train[batch], return_dict=True)
+                    recorder.step_done()
+                    bar.update()
                 seconds += perf_counter() - start - (recorder.seconds - recording)
                 _copy_state(engine, model)
-                measured = [_row(epoch, "train", "training", name, logged[name][0]) for name in ("loss", "accuracy")]
+                measured = [_row(epoch, "train", "training", name, logged[name]) for name in ("loss", "accuracy")]
                 measured.append(_row(epoch, "train", "training", "seconds", seconds))
                 rows += measured + _measure(model, data, epoch, measure_size)
             completed = True
@@ -246,7 +245,7 @@ def _engine(config, data):
         engine = build(replace(config, seed=0), data)
         # One step, so that compiling counts in nobody's seconds.
         size = config.batch_size
-        engine.fit(data.x_train[:size], data.y_train[:size], batch_size=size, verbose=0)
+        engine.train_on_batch(data.x_train[:size], data.y_train[:size])
         _ENGINES[arm] = engine
     return _ENGINES[arm]
 
@@ -256,7 +255,8 @@ def _copy_state(source, target):
     for model in (source, target):
         model.optimizer.build(model.trainable_variables)
     for one, other in zip(_state(source), _state(target), strict=True):
-        other.assign(one)
+        # A copy, because on JAX a step gives the memory of its inputs away.
+        other.assign(keras.ops.copy(one))
 
 
 def _state(model):
@@ -434,11 +434,10 @@ def _row(epoch, split, mode, metric, value):
     return epoch, split, mode, metric, float(value)
 
 
-class _Recorder(keras.callbacks.Callback):
+class _Recorder:
     """Records statistics of activations and moving statistics while a model trains."""
 
     def __init__(self, model, probe, every):
-        super().__init__()
         self.every, self.probe = every, probe
         self.step, self.seconds, self.rows = 0, 0.0, []
         if not every:
@@ -450,11 +449,9 @@ class _Recorder(keras.callbacks.Callback):
         self.watched = keras.Model(model.input, [layer.output for layer in self.layers])
         self.record()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def step_done(self):
         self.step += 1
-        if self.step % self.every == 0:
-            # Within an epoch Keras on JAX holds the weights outside the model until asked for them.
-            getattr(self.model, "jax_state_sync", lambda: None)()
+        if self.every and self.step % self.every == 0:
             self.record()
 
     def record(self):
