@@ -211,17 +211,19 @@ def train(config, data, *, record_every=None, measure_size=2_000, progress=True)
                 # Our own shuffle: the arms of an experiment see the same batches on every backend.
                 batches = order.permutation(count)[: steps * config.batch_size].reshape(steps, -1)
                 start, recording = perf_counter(), recorder.seconds
-                engine.reset_metrics()
+                logs = []
                 for batch in batches:
                     # Not `fit`, whose start costs as much as some twenty of our small steps.
-                    logged = engine.train_on_batch(data.x_train[batch], data.y_train[batch], return_dict=True)
+                    engine.reset_metrics()  # what is logged is of this batch alone, in every version of Keras
+                    logs.append(engine.train_on_batch(data.x_train[batch], data.y_train[batch], return_dict=True))
                     recorder.step_done()
                     bar.update()
                 seconds += perf_counter() - start - (recorder.seconds - recording)
                 _copy_state(engine, model)
-                measured = [_row(epoch, "train", "training", name, logged[name]) for name in ("loss", "accuracy")]
-                measured.append(_row(epoch, "train", "training", "seconds", seconds))
-                rows += measured + _measure(model, data, epoch, measure_size)
+                logged = {name: np.mean([log[name] for log in logs]) for name in ("loss", "accuracy")}
+                logged["seconds"] = seconds
+                rows += [_row(epoch, "train", "training", metric, value) for metric, value in logged.items()]
+                rows += _measure(model, data, epoch, measure_size)
             completed = True
         except KeyboardInterrupt:
             _ENGINES.clear()  # stopped within a step, it may be in any state

@@ -85,6 +85,18 @@ def test_training_loss_is_measured_again_without_dropout(digits):
     assert measured == pytest.approx(expected["loss"])
 
 
+def test_the_logged_loss_is_that_of_keras_fit(digits):
+    """The mean over all batches of the epoch, not the last batch's."""
+    config = replace(FAST, epochs=1)
+    run = training.train(config, digits)
+    order = np.random.default_rng(config.seed).permutation(400)
+    fitted = training.build(config, digits).fit(
+        digits.x_train[order], digits.y_train[order], batch_size=50, shuffle=False, verbose=0
+    )
+    for metric in ("loss", "accuracy"):
+        assert run.final(metric, "train", "training") == pytest.approx(fitted.history[metric][0], rel=1e-4)
+
+
 def test_evaluate_agrees_with_keras(digits):
     model = training.train(with_options(norm="batch", rate=0.3), digits).model
     loss, accuracy = model.evaluate(digits.x_validation, digits.y_validation, verbose=0)
