@@ -379,16 +379,18 @@ def recompute_statistics(model, x, batch_size=500):
         Images a batch; a left-over batch is left out.
     """
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in norms]
+    before = [(layer.momentum, layer.trainable) for layer in norms]
     try:
+        for layer in norms:
+            layer.trainable = True  # a frozen layer would not take the new statistics
         for number in range(max(1, len(x) // batch_size)):
             for layer in norms:
                 # Keeping number / (number + 1) of the old average weighs all batches alike.
                 layer.momentum = number / (number + 1)
             call(model, x[number * batch_size : (number + 1) * batch_size], keras.layers.BatchNormalization)
     finally:
-        for layer, momentum in zip(norms, momenta, strict=True):
-            layer.momentum = momentum
+        for layer, (momentum, trainable) in zip(norms, before, strict=True):
+            layer.momentum, layer.trainable = momentum, trainable
 
 
 def gradients(model, x, y):

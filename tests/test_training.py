@@ -225,6 +225,15 @@ class TestCall:
         np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_variance), inputs.var(axis=0), rtol=1e-3)
         assert norm.momentum == FAST.batch_norm_momentum
 
+    def test_frozen_layers_get_new_statistics_too_and_stay_frozen(self, digits):
+        model = training.train(with_options(norm="batch"), digits).model
+        norm = model.get_layer("norm_1")
+        norm.trainable = False
+        training.recompute_statistics(model, digits.x_train * 0.5, batch_size=400)
+        inputs = 0.5 * digits.x_train.reshape(400, -1) @ keras.ops.convert_to_numpy(model.get_layer("dense_1").kernel)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_mean), inputs.mean(axis=0), atol=1e-5)
+        assert norm.trainable is False
+
     def test_recomputing_weighs_all_batches_alike(self, digits):
         model = training.train(with_options(norm="batch"), digits).model
         training.recompute_statistics(model, digits.x_train, batch_size=100)
