@@ -153,6 +153,17 @@ def test_what_was_trained_before_leaves_no_trace(digits, config):
     assert not np.allclose(weights(after_others[0])[0], weights(after_others[1])[0], atol=1e-3)
 
 
+def test_progress_is_shown_on_stdout_and_wiped_afterwards(digits, monkeypatch, capsys):
+    monkeypatch.delenv("COURSE_PROGRESS")
+    training.train(FAST, digits)
+    shown, noise = capsys.readouterr()
+    assert "16" in shown and "step" in shown, "2 epochs of 8 steps"
+    assert shown.endswith("\r") and not shown.split("\r")[-2].strip()
+    assert noise == ""
+    training.train(FAST, digits, progress=False)
+    assert capsys.readouterr().out == ""
+
+
 def test_repeat_pairs_by_seed(digits):
     runs = training.repeat(FAST, digits, seeds=[4, 7])
     assert [run.config.seed for run in runs] == [4, 7]
