@@ -46,7 +46,8 @@ def test_the_gap_lies_between_the_curves(runs):
     assert axes.get_ylabel() == "loss (nats)"
 
 
-def test_distributions_are_densities(rng=np.random.default_rng(0)):
+def test_distributions_are_densities():
+    rng = np.random.default_rng(0)
     figure, axes = plots.panels()
     plots.distributions(axes, {"narrow": rng.normal(size=5_000), "wide": rng.normal(0, 3, 5_000)}, "value")
     for patch in axes.patches:
@@ -63,7 +64,8 @@ def test_masks_show_kept_as_black():
     assert axes.get_xlabel() == "unit" and axes.get_title() == "rate 0.5"
 
 
-def test_calibration_of_a_calibrated_and_an_overconfident_predictor(rng=np.random.default_rng(0)):
+def test_calibration_of_a_calibrated_and_an_overconfident_predictor():
+    rng = np.random.default_rng(0)
     confidence = rng.uniform(0.5, 1.0, 20_000)
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
     honest = (rng.random(20_000) > confidence).astype(int)
