@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from numbers import Integral
@@ -27,8 +27,9 @@ class Config:
 
     Parameters
     ----------
-    model : {"mlp", "cnn"}
-        Builder in `course.models`.
+    model : {"mlp", "cnn"} or callable
+        Builder in `course.models`, or a function of your own with the same frame:
+        `build(input_shape, classes, *, seed, ...)` returns a keras.Model that is not compiled.
     options : mapping
         Keyword arguments of that builder, without `seed`.
     epochs : int
@@ -50,7 +51,7 @@ class Config:
         Fixes the initial weights, the order of the images, dropout and augmentation.
     """
 
-    model: str = "mlp"
+    model: str | Callable = "mlp"
     options: Mapping = field(default_factory=dict)
     epochs: int = 5
     batch_size: int = 64
@@ -61,7 +62,8 @@ class Config:
     seed: int = 0
 
     def __post_init__(self):
-        models.check_choice("model", self.model, BUILDERS)
+        if not callable(self.model):
+            models.check_choice("model", self.model, BUILDERS)
         models.check_choice("optimizer", self.optimizer, OPTIMIZERS)
         models.check_choice("schedule", self.schedule, SCHEDULES)
         models.check_count("epochs", self.epochs)
@@ -140,10 +142,10 @@ def build(config, data):
     -------
     keras.Model
     """
-    builder = BUILDERS[config.model]
+    builder = config.model if callable(config.model) else BUILDERS[config.model]
     known = [name for name, one in signature(builder).parameters.items() if one.kind is one.KEYWORD_ONLY]
     for option in config.options:
-        models.check_choice(f"An option of {config.model}", option, known)
+        models.check_choice(f"An option of {builder.__name__}", option, known)
     keras.utils.set_random_seed(config.seed)
     model = builder(data.input_shape, data.classes, **config.options, seed=config.seed)
     for layer in model.layers:
@@ -241,7 +243,8 @@ _ENGINES = {}
 
 def _engine(config, data):
     """A compiled model for all seeds of a config; its state is whatever was left in it."""
-    arm = repr((replace(config, seed=0), data.input_shape, data.classes, len(data.x_train)))
+    # The model itself stands beside its name: a function defined anew in a notebook is another one.
+    arm = config.model, repr((replace(config, seed=0), data.input_shape, data.classes, len(data.x_train)))
     if arm not in _ENGINES:
         _ENGINES.clear()
         engine = build(replace(config, seed=0), data)

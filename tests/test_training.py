@@ -164,6 +164,39 @@ def test_progress_is_shown_on_stdout_and_wiped_afterwards(digits, monkeypatch, c
     assert capsys.readouterr().out == ""
 
 
+def residual(input_shape, classes, *, width=16, seed):
+    """A builder as a notebook defines one: its own, and not a chain of layers."""
+    options = {"kernel_initializer": keras.initializers.HeNormal(seed)}
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Dense(width, **options)(keras.layers.Flatten()(inputs))
+    x = x + keras.layers.Dropout(0.1, seed=seed)(keras.layers.Dense(width, "relu", **options)(x))
+    return keras.Model(inputs, keras.layers.Dense(classes, "softmax", **options)(x))
+
+
+def test_a_builder_of_ones_own_is_trained_like_those_of_the_course(digits):
+    config = Config(residual, {"width": 24}, epochs=3, learning_rate=5e-3)
+    first, second = training.repeat(config, digits, seeds=(0, 1))
+    assert first.model.layers[2].units == 24
+    assert first.final("loss") < first.curve("loss").iloc[0]
+    assert first.final("loss") != second.final("loss")
+    with pytest.raises(ValueError, match="An option of residual is 'widht'.* Did you mean 'width'"):
+        training.train(replace(config, options={"widht": 3}), digits)
+
+
+def test_a_builder_defined_anew_is_not_taken_for_the_old_one(digits):
+    """As when a notebook cell is changed and run again: the compiled model of the old one must not serve."""
+
+    def builder(width):
+        def build(input_shape, classes, *, seed):
+            return residual(input_shape, classes, width=width, seed=seed)
+
+        return build
+
+    for width in (8, 16):
+        run = training.train(Config(builder(width), epochs=1), digits)
+        assert run.model.layers[2].units == width
+
+
 def test_repeat_pairs_by_seed(digits):
     runs = training.repeat(FAST, digits, seeds=[4, 7])
     assert [run.config.seed for run in runs] == [4, 7]
