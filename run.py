@@ -4,6 +4,7 @@
     python3 run.py                  make the environment, open JupyterLab on the first lesson
     python3 run.py --port 9999      options go to `jupyter lab`: --no-browser, --port, ...
     python3 run.py test             the same set-up, then all tests; options go to pytest
+    python3 run.py torch            add PyTorch's CPU build (200 MB), which lesson 10 needs
     python3 run.py check            any other word is a subcommand of `course`
 
 The environment is made from uv.lock in the folder .venv, with the `uv` on the PATH or else with
@@ -25,6 +26,7 @@ PRIVATE = os.path.join(ROOT, ".uv")
 UNFINISHED = os.path.join(PRIVATE, "unfinished")
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # as requires-python in pyproject.toml
 OLDEST_UV = (0, 9)  # as in the test group of pyproject.toml
+TORCH = "torch>=2.6"  # as the extra in pyproject.toml
 SPACE_NEEDED = 3 * 1000**3  # bytes: the environment and the downloads kept by uv
 
 DISK_FULL = "no space left", "os error 28", "errno 28", "os error 112", "quota exceeded"
@@ -201,11 +203,24 @@ def make_environment(options):
     return python
 
 
+def add_torch():
+    """Put PyTorch's CPU build into the environment; the one on PyPI is for GPUs, and ten times larger."""
+    python = make_environment([])
+    uv = find_uv(suitable_python([python]))
+    code, log = watched([uv, "pip", "install", "--python", python, "--torch-backend=cpu", TORCH])
+    if code:
+        stop_because(log, "uv could not install PyTorch, see above; lesson 10 alone needs it.")
+    print("PyTorch is installed: restart the kernel of lesson 10 and run it.", file=sys.stderr)
+    return 0
+
+
 def main(arguments):
     """Set up, then run what the arguments ask for."""
     if arguments[:1] in (["-h"], ["--help"]):
         print(__doc__)
         return 0
+    if arguments == ["torch"]:
+        return add_torch()
     options, what = plan(arguments)
     os.chdir(ROOT)
     command = [make_environment(options)] + what

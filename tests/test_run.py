@@ -159,6 +159,7 @@ def test_versions_agree_with_pyproject(run):
     oldest, newest = run.OLDEST_PYTHON, run.NEWEST_PYTHON
     assert project["project"]["requires-python"] == f">={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"
     assert "uv>={}.{}".format(*run.OLDEST_UV) in project["dependency-groups"]["test"]
+    assert project["project"]["optional-dependencies"]["torch"] == [run.TORCH]
 
 
 @pytest.mark.parametrize("version", ["3 10", "3 14", "2 7"])
@@ -290,6 +291,18 @@ def test_without_a_network_an_environment_that_stands_is_used(course):
     course.set(mode="offline")
     done = course.run("check")
     assert done.stdout.strip() == "['check']" and course.calls()[-1].endswith("--offline")
+
+
+@needs_shell
+def test_pytorch_is_added_as_its_cpu_build(course):
+    done = course.run("torch")
+    assert done.returncode == 0 and "restart the kernel" in done.stderr
+    sync, pip = course.calls()
+    assert sync.startswith("sync --frozen --inexact")
+    assert pip.startswith("pip install --python ") and pip.endswith(".venv/bin/python --torch-backend=cpu torch>=2.6")
+    course.set(mode="offline")
+    done = course.run("torch")
+    assert done.returncode == 1 and "could not download the packages" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("reason", [errno.EROFS, errno.EACCES])
