@@ -37,6 +37,64 @@ def headings(path):
     return [(len(marks), title) for marks, title in re.findall(r"^(#+) +(.+)$", plain, flags=re.MULTILINE)]
 
 
+# One choice. The blank lines let Markdown and mathematics render inside the HTML.
+CHOICE = re.compile(
+    r"^<details><summary>([^\n]*)</summary>\n\n((?:(?!</?details).)+?)\n\n</details>$",
+    flags=re.DOTALL | re.MULTILINE,
+)
+RIGHT, WRONG = r"✔ \*\*Right\.\*\*", r"✘ \*\*Misconception: \S.*?\*\*"
+FEWEST_WORDS = 12
+
+
+def quiz(path):
+    """What stands between "Check yourself" and "Sources"."""
+    return text(path).split("\n## Check yourself\n")[1].split("\n## Sources\n")[0]
+
+
+def problems_of_quiz(section):
+    """What is wrong with the multiple-choice questions of a lesson: notebooks/STYLE.md, point 6."""
+    problems, letters = [], []
+    if "Choose an answer" not in section:
+        problems.append("no sentence says how to answer")
+    if re.search(r"</details>\n(?!\n|<details>|\Z)|(?<!</details>)(?<!\n)\n<details>", section):
+        problems.append("no blank line around the choices of a question")
+    questions = re.split(r"^\*\*(?=\d+\.)", section, flags=re.MULTILINE)[1:]
+    if not 3 <= len(questions) <= 5:
+        problems.append(f"{len(questions)} questions, not 3 to 5")
+    for number, question in enumerate(questions, start=1):
+        choices = CHOICE.findall(question)
+        right = "".join(choice[:1] for choice, why in choices if re.match(RIGHT, why))
+        letters.append(right)
+        if not re.match(rf"{number}\. \S.*?\*\*\n", question, flags=re.DOTALL):
+            problems.append(f"question {number}: not numbered {number}, or not in bold")
+        if not len(choices) == question.count("<details") == question.count("</details"):
+            problems.append(f"question {number}: a choice that is not in the form of the others")
+        if not 3 <= len(choices) <= 4:
+            problems.append(f"question {number}: {len(choices)} choices, not 3 or 4")
+        if len(right) != 1:
+            problems.append(f"question {number}: {len(right)} right choices")
+        for letter, (choice, why) in zip("ABCDEFGH", choices, strict=False):
+            found = problems_of_choice(letter, choice, why)
+            problems += [f"question {number}, {letter}: {problem}" for problem in found]
+    if len(letters) > 1 and len(set(letters)) == 1:
+        problems.append(f"every right choice is {letters[0]}")
+    return problems
+
+
+def problems_of_choice(letter, choice, why):
+    problems = []
+    if not re.match(rf"{letter}\. \S", choice):
+        problems.append(f"not lettered {letter}")
+    if re.search(r"[$*`<]", re.sub(r"</?code>", "", choice)):
+        problems.append("a summary shows Markdown and mathematics as they are typed")
+    verdict = re.match(rf"{RIGHT}|{WRONG}", why)
+    if not verdict:
+        problems.append("neither right nor a misconception with its name")
+    elif len(why[verdict.end() :].split()) < FEWEST_WORDS:
+        problems.append("an explanation says why")
+    return problems
+
+
 def test_it_is_a_valid_notebook(path):
     nbformat.validate(read(path))
 
@@ -70,12 +128,7 @@ def test_the_reader_predicts_and_gets_an_explanation(path):
 
 
 def test_each_question_has_an_explained_answer(path):
-    questions = text(path).split("\n## Check yourself\n")[1].split("\n## Sources\n")[0]
-    count = len(re.findall(r"^\*\*\d\.", questions, flags=re.MULTILINE))
-    answers = re.findall(r"<details>\s*<summary>Answer</summary>(.*?)</details>", questions, flags=re.DOTALL)
-    assert 3 <= count <= 6
-    assert len(answers) == count
-    assert all(len(answer.split()) >= 15 for answer in answers), "an answer says why"
+    assert problems_of_quiz(quiz(path)) == []
 
 
 def test_links_to_files_resolve(path):
