@@ -91,21 +91,22 @@ class Explorer:
             wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
             display(ipywidgets.HBox(list(self.widgets.values()), layout=wrap))
         # An output of the cell, not an image *widget*: it stays in the notebook when the kernel is gone.
-        handle = display(**self._output(self.defaults), raw=True, display_id=True)
+        bundle, metadata = self._output(self.defaults)
+        handle = display(bundle, metadata=metadata, raw=True, display_id=True)
         display(Markdown(f"*{self.caption}*"))
         for widget in self.widgets.values():
-            widget.observe(lambda _: handle.update(**self._output(self.values()), raw=True), "value")
+            widget.observe(lambda _: self._redraw(handle), "value")
 
-    def values(self):
-        """What the controls are set to."""
-        return {name: widget.value for name, widget in self.widgets.items()}
+    def _redraw(self, handle):
+        bundle, metadata = self._output({name: widget.value for name, widget in self.widgets.items()})
+        handle.update(bundle, metadata=metadata, raw=True)
 
     def _output(self, values):
-        """Arguments of IPython's `display` for the picture."""
+        """The picture as IPython's `display` takes it: a bundle and its metadata."""
         picture, file = self.draw(**values), io.BytesIO()
         Image.fromarray(picture).save(file, "png", compress_level=1)  # fast rather than small
         facts = {"alt": self.alt, "width": picture.shape[1], "height": picture.shape[0]}
-        return {"obj": {"image/png": file.getvalue(), "text/plain": self.alt}, "metadata": {"image/png": facts}}
+        return {"image/png": file.getvalue(), "text/plain": self.alt}, {"image/png": facts}
 
 
 def _control(label, value, choices):

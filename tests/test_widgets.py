@@ -32,11 +32,13 @@ class Front:
         self.shown = []
         monkeypatch.setattr(widgets, "display", self.display)
 
-    def display(self, obj, **options):
+    def display(self, obj, /, *, metadata=None, raw=False, display_id=None):
+        options = {"metadata": metadata}
         self.shown.append((obj, options))
         return self
 
-    def update(self, obj, **options):
+    def update(self, obj, /, *, metadata, raw):
+        options = {"metadata": metadata}
         self.shown.append((obj, options))
 
     def pictures(self):
