@@ -248,9 +248,12 @@ def _engine(config, data):
     if arm not in _ENGINES:
         _ENGINES.clear()
         engine = build(replace(config, seed=0), data)
+        x, y = data.x_train[: config.batch_size], data.y_train[: config.batch_size]
+        # TensorFlow traces a step that makes variables twice, so the optimizer's and the metrics' are made before it.
+        engine.optimizer.build(engine.trainable_variables)
+        engine.compute_metrics(x, y, engine(x))
         # One step, so that compiling counts in nobody's seconds.
-        size = config.batch_size
-        engine.train_on_batch(data.x_train[:size], data.y_train[:size])
+        engine.train_on_batch(x, y)
         _ENGINES[arm] = engine
     return _ENGINES[arm]
 
