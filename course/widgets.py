@@ -111,7 +111,7 @@ class Explorer:
 
 def _control(label, value, choices):
     if choices is bool:
-        return ipywidgets.ToggleButton(value, description=label)
+        return ipywidgets.ToggleButton(value, description=label, layout=ipywidgets.Layout(width="auto"))
     options = {"description": label, "value": value, "style": {"description_width": "initial"}}
     if isinstance(choices, list):
         kind = ipywidgets.RadioButtons if isinstance(value, str) else ipywidgets.SelectionSlider
@@ -173,7 +173,7 @@ def batch_norm_formula():
         gaps = np.hstack([columns, np.full((len(columns), 1), np.nan)]).ravel()
         artists = axes.plot([0, 1, 2, np.nan] * len(columns), gaps, "o-", color=BLUE, lw=1.5, ms=9, alpha=0.8)
         for place, column in enumerate(columns.T):
-            facts = f"mean {column.mean():.2f}\nvariance {column.var():.3g}"
+            facts = f"mean {round(column.mean(), 2) + 0.0:.2f}\nvariance {column.var():.3g}"  # + 0.0: no "-0.00"
             artists.append(axes.text(place, 8.6, facts, ha="center", va="top"))
         return artists
 
@@ -380,7 +380,6 @@ def dropout_mask():
 
 # ---------------------------------------------------------------- dropout layer by layer
 
-LAYERS = ("input 0", "hidden 1", "hidden 2", "hidden 3")
 
 
 @cache
@@ -418,11 +417,11 @@ def noise_by_layer(*rates):
 
 def rates_by_layer():
     """Explorer of what a rate does to the layers behind it (lesson 04)."""
-    names = [*LAYERS[1:], "output"]
+    places = ("input", "hidden_1", "hidden_2", "hidden_3")
 
     def frame(axes):
         axes.set(xlim=(-0.6, 3.6), ylim=(0, 4), ylabel="noise / signal (standard deviations)")
-        axes.set_xticks(range(4), names, fontsize=14)
+        axes.set_xticks(range(4), ["hidden 1", "hidden 2", "hidden 3", "output"], fontsize=14)
         axes.axhline(1, color="black", lw=2, linestyle=":", label="the masks move a unit as much as the choice of example does")
         axes.legend(loc="upper center")
 
@@ -433,7 +432,7 @@ def rates_by_layer():
 
     return Explorer(
         frame, marks,
-        {f"rate_{name[-1]}": (f"rate, {name}", 0.5 * (name == "hidden 2"), (0.0, 0.8, 0.05)) for name in LAYERS},
+        {place: (f"rate, {place.replace('_', ' ')}", 0.5 * (place == "hidden_2"), (0.0, 0.8, 0.05)) for place in places},
         "A random network of three hidden ReLU layers of 64 units. Dropout behind one layer makes noise in every layer after it; "
         "moderate rates everywhere add up. Compare a rate of 0.5 at the input with the same rate behind the last hidden layer.",
         "Bars: the ratio of noise by dropout to signal in three hidden layers and the output of a network.",
