@@ -364,8 +364,9 @@ def call(model, x, training_layers=()):
     -------
     numpy.ndarray of shape (N, classes)
     """
-    for layer in model.layers[1:]:
-        x = layer(x, training=isinstance(layer, training_layers))
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.InputLayer):  # a Sequential lists none
+            x = layer(x, training=isinstance(layer, training_layers))
     return keras.ops.convert_to_numpy(x)
 
 

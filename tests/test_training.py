@@ -252,6 +252,16 @@ class TestCall:
         expected = keras.ops.convert_to_numpy(model(x, training=False))
         np.testing.assert_allclose(training.call(model, x), expected, atol=1e-6)
 
+    def test_takes_a_sequential_model_too(self, digits):
+        layers = [keras.layers.Flatten(), keras.layers.BatchNormalization(), keras.layers.Dense(3)]
+        model = keras.Sequential([keras.Input(digits.input_shape), *layers])
+        x = digits.x_validation[:20]
+        expected = keras.ops.convert_to_numpy(model(x, training=False))
+        np.testing.assert_allclose(training.call(model, x), expected, atol=1e-6)
+        training.recompute_statistics(model, digits.x_train, batch_size=400)
+        kept = keras.ops.convert_to_numpy(layers[1].moving_mean)
+        np.testing.assert_allclose(kept, digits.x_train.reshape(400, -1).mean(axis=0), atol=1e-5)
+
     def test_switches_dropout_alone(self, digits):
         model = training.train(with_options(norm="batch", rate=0.4), digits).model
         x, before = digits.x_validation[:20], [keras.ops.convert_to_numpy(weight).copy() for weight in model.weights]
