@@ -30,6 +30,6 @@ def lesson_seconds(request):
 def pytest_terminal_summary(terminalreporter, config):
     seconds = config.stash[LESSON_SECONDS]
     if seconds:
-        terminalreporter.section("seconds per lesson, start of the kernel and import of Keras included")
+        terminalreporter.section("seconds per lesson on one core, kernel and Keras ready (their start takes about 10 more)")
         for (lesson, dataset), value in sorted(seconds.items()):
             terminalreporter.write_line(f"{lesson:<32} {dataset:<14} {value:6.1f} s")
