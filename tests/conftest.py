@@ -1,8 +1,11 @@
 """What the tests share: quiet Keras, a small data set, and the table of seconds per lesson."""
 
 import os
+import signal
 
 os.environ["COURSE_PROGRESS"] = "0"
+# What a shell runs in the background inherits a Ctrl-C that is ignored, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import course  # noqa: E402, F401  (sets TensorFlow's log level before Keras is imported)
 import pytest  # noqa: E402
