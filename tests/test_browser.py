@@ -160,18 +160,27 @@ def test_a_guess_then_the_measurement(folder, address, page):
     assert button.is_disabled()
 
 
+def scroll_to(page, place) -> None:
+    """Down by and by, because a page holds only the cells in sight."""
+    panel = page.locator(".jp-WindowedPanel-outer")
+    for _ in range(100):
+        if place.count():
+            break
+        panel.evaluate("panel => panel.scrollBy(0, 600)")
+        page.wait_for_timeout(150)
+    place.first.scroll_into_view_if_needed()
+
+
 def test_without_a_kernel_pictures_stand_in_and_a_question_answers(folder, address, page):
     """Lesson 02 as it comes from the repository: nothing is run."""
     browser.open_notebook(page, address, "notebooks/02_batch_norm_formula.ipynb")
-    assert page.get_by_text("Error displaying widget").count() == 0
-    heading = page.locator("h2", has_text="Check yourself")
-    panel = page.locator(".jp-WindowedPanel-outer")
-    for _ in range(100):  # down by and by, because a page holds only the cells in sight
-        if heading.count():
-            break
-        panel.evaluate("panel => panel.scrollBy(0, 2000)")
-        page.wait_for_timeout(200)
-    heading.scroll_into_view_if_needed()
+    explorer = page.locator(".jp-CodeCell", has_text="widgets.batch_norm_formula().show()")
+    scroll_to(page, explorer)
+    picture = explorer.locator(".jp-OutputArea img")
+    picture.wait_for()
+    assert picture.evaluate("image => image.complete && image.naturalWidth") > 800
+    assert explorer.locator(".noUi-handle").count() == page.get_by_text("Error displaying widget").count() == 0
+    scroll_to(page, page.locator("h2", has_text="Check yourself"))
     choices = page.locator("details")
     choices.first.wait_for()
     for number, open_it in enumerate((lambda one: one.click(), lambda one: (one.focus(), page.keyboard.press("Enter")))):

@@ -147,6 +147,15 @@ def test_links_to_files_resolve(path):
             assert target.is_file() and target.is_relative_to(ROOT), link
 
 
+def test_sections_of_other_lessons_exist(path):
+    """As in "[04](04_dropout_mechanics.ipynb), section 3", "lesson 04, section 3", or a table that leaves out the word."""
+    words = text(path)
+    linked = re.findall(r"\]\((\d\d)_\w+\.ipynb\), (?:sections? )?(\d+)\b(?! *(?:minutes|seconds))", words)
+    for lesson, section in linked + re.findall(r"[Ll]esson (\d\d), section (\d+)", words):
+        (other,) = [one for one in LESSONS if one.stem.startswith(lesson)]
+        assert any(re.match(rf"{section}\b", title) for _, title in headings(other)), f"{lesson} has no section {section}"
+
+
 def test_cells_are_short(path):
     for cell in code_cells(path):
         assert len(cell.source.splitlines()) <= LONGEST_CELL, cell.source[:200]
@@ -214,3 +223,29 @@ def test_course_is_imported_before_keras(path):
     allowed = "torch" if path.stem == "10_pytorch" else "no backend"
     for backend in {"tensorflow", "jax", "torch"} - {allowed}:
         assert not re.search(rf"\btf\.|\bimport {backend}|\bfrom {backend}", code)
+
+
+def test_each_case_of_the_clinic_has_its_four_parts(path):
+    """Symptom, diagnosis, fix, and a test that is seen to fail on the broken model and to pass on the mended one."""
+    if path.stem != "07_common_mistakes":
+        pytest.skip("this lesson is no clinic")
+    cases = []
+    for cell in read(path).cells:
+        if cell.source.startswith("## ") or "\n## " in cell.source:
+            cases.append([]) if cases else None
+        if "### Case " in cell.source:
+            cases.append([cell])
+        elif cases:
+            cases[-1].append(cell)
+    cases = [case for case in cases if case and "### Case " in case[0].source]
+    assert len(cases) >= 10
+    pictures = 0
+    for case in cases:
+        words = "\n".join(cell.source for cell in case)
+        printed = "\n".join(output.get("text", "") for cell in case for output in cell.get("outputs", []))
+        pictures += any("image/png" in output.get("data", {}) for cell in case for output in cell.get("outputs", []))
+        for part in ("Symptom", "Diagnosis", "Fix", "Test"):
+            assert re.search(rf"\*\*{part}\b", words), f"{words.splitlines()[0]}: no {part}"
+        assert re.search(r"^def test_", words, flags=re.MULTILINE)
+        assert "FAIL" in printed and "PASS" in printed, words.splitlines()[0]
+    assert pictures >= 10

@@ -1,6 +1,9 @@
 """Explorers: what they compute, that each control moves the picture, and what stands in without a kernel."""
 
+from pathlib import Path
+
 import keras
+import nbformat
 import numpy as np
 import pytest
 from course import intervals, widgets
@@ -76,6 +79,13 @@ def test_extreme_values_stay_inside_the_picture(name):
         picture = drawn(explorer, **values)
         edge = np.concatenate([picture[:2].ravel(), picture[-2:].ravel(), picture[:, -2:].ravel()])
         assert (edge == 255).all()
+
+
+@pytest.mark.parametrize("name", [*EXPLORERS, "predict_first"])
+def test_a_lesson_shows_it(name):
+    lessons = (Path(__file__).parent.parent / "notebooks").glob("[0-9][0-9]_*.ipynb")
+    cells = [cell for lesson in lessons for cell in nbformat.read(lesson, 4).cells if cell.cell_type == "code"]
+    assert any(cell.source.startswith(f"widgets.{name}(") for cell in cells)
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
