@@ -223,29 +223,3 @@ def test_course_is_imported_before_keras(path):
     allowed = "torch" if path.stem == "10_pytorch" else "no backend"
     for backend in {"tensorflow", "jax", "torch"} - {allowed}:
         assert not re.search(rf"\btf\.|\bimport {backend}|\bfrom {backend}", code)
-
-
-def test_each_case_of_the_clinic_has_its_four_parts(path):
-    """Symptom, diagnosis, fix, and a test that is seen to fail on the broken model and to pass on the mended one."""
-    if path.stem != "07_common_mistakes":
-        pytest.skip("this lesson is no clinic")
-    cases = []
-    for cell in read(path).cells:
-        if cell.source.startswith("## ") or "\n## " in cell.source:
-            cases.append([]) if cases else None
-        if "### Case " in cell.source:
-            cases.append([cell])
-        elif cases:
-            cases[-1].append(cell)
-    cases = [case for case in cases if case and "### Case " in case[0].source]
-    assert len(cases) >= 10
-    pictures = 0
-    for case in cases:
-        words = "\n".join(cell.source for cell in case)
-        printed = "\n".join(output.get("text", "") for cell in case for output in cell.get("outputs", []))
-        pictures += any("image/png" in output.get("data", {}) for cell in case for output in cell.get("outputs", []))
-        for part in ("Symptom", "Diagnosis", "Fix", "Test"):
-            assert re.search(rf"\*\*{part}\b", words), f"{words.splitlines()[0]}: no {part}"
-        assert re.search(r"^def test_", words, flags=re.MULTILINE)
-        assert "FAIL" in printed and "PASS" in printed, words.splitlines()[0]
-    assert pictures >= 10
