@@ -1,11 +1,14 @@
 """One honest training run: seeded, timed, re-measured in inference mode."""
 
+import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from numbers import Integral
+from pathlib import Path
 from platform import machine, system
 from time import perf_counter
 
@@ -19,6 +22,7 @@ from course import models
 BUILDERS = {"mlp": models.mlp, "cnn": models.cnn}
 OPTIMIZERS = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
 SCHEDULES = ("constant", "cosine")
+CHECKPOINT_SECONDS = 20  # what a killed training may lose, besides the epoch it was in
 
 
 @dataclass(frozen=True)
@@ -161,10 +165,12 @@ def build(config, data):
     return model
 
 
-def train(config, data, *, record_every=None, measure_size=2_000, progress=True):
+def train(
+    config, data, *, record_every=None, measure_every=1, measure_size=2_000, checkpoint=None, progress=True
+):  # fmt: skip
     """Train one model and measure it honestly.
 
-    Before training and after each epoch, loss and accuracy are measured in inference mode on the
+    Before training and after each epoch (or every so many), loss and accuracy are measured in inference mode on the
     validation set and on the first `measure_size` training images: the loss that Keras logs for the
     training set has dropout and augmentation on, and must not be compared with the validation loss.
 
@@ -177,8 +183,13 @@ def train(config, data, *, record_every=None, measure_size=2_000, progress=True)
         activation layer's output over up to 256 training images in training mode ("mean", "variance")
         and inference mode ("inference_mean", "inference_variance"), and the "moving_mean" and
         "moving_variance" of each batch norm; each for every feature (channel).
+    measure_every : int
+        Measure after every so many epochs, and after the last.
     measure_size : int
         How many training images the training loss is re-measured on.
+    checkpoint : path, optional
+        A file that the state is saved to after an epoch, at most every 20 s, and that a killed training of
+        the same config, data and backend goes on from. It is removed when the training is complete.
     progress : bool
         Show a progress bar (the environment variable COURSE_PROGRESS=0 turns all bars off).
 
@@ -190,8 +201,12 @@ def train(config, data, *, record_every=None, measure_size=2_000, progress=True)
     Raises
     ------
     ValueError
-        If the batch size exceeds the number of training images, or an option of the model is unknown.
+        If the batch size exceeds the number of training images, an option of the model is unknown, or
+        statistics are to be recorded in a run with a checkpoint, which does not hold them.
     """
+    models.check_count("measure_every", measure_every)
+    if checkpoint and record_every:
+        raise ValueError("A checkpoint does not hold recorded statistics: give checkpoint or record_every, not both.")
     count = len(data.x_train)
     if config.batch_size > count:
         raise ValueError(f"batch_size is {config.batch_size}, but there are only {count} training images.")
@@ -202,16 +217,24 @@ def train(config, data, *, record_every=None, measure_size=2_000, progress=True)
     order = np.random.default_rng(config.seed)
     steps = count // config.batch_size
     rows, seconds, completed = [], 0.0, False
+    finished, saved = 0, perf_counter()
+    if checkpoint:
+        identity = json.dumps([repr(config), data.provenance, data.input_shape, count, keras.config.backend()])
+        finished, seconds, rows = _load_checkpoint(checkpoint, identity, model)
+        _copy_state(model, engine)
     bar = tqdm(
         total=config.epochs * steps, desc="training", unit="step", leave=False, file=sys.stdout,
         disable=not progress or os.environ.get("COURSE_PROGRESS") == "0",
     )  # fmt: skip
     with bar:
         try:
-            rows += _measure(model, data, 0, measure_size)
+            rows += [] if finished else _measure(model, data, 0, measure_size)
             for epoch in range(1, config.epochs + 1):
                 # Our own shuffle: the arms of an experiment see the same batches on every backend.
                 batches = order.permutation(count)[: steps * config.batch_size].reshape(steps, -1)
+                if epoch <= finished:
+                    bar.update(steps)
+                    continue
                 start, recording = perf_counter(), recorder.seconds
                 logs = []
                 for batch in batches:
@@ -225,8 +248,14 @@ def train(config, data, *, record_every=None, measure_size=2_000, progress=True)
                 logged = {name: np.mean([log[name] for log in logs]) for name in ("loss", "accuracy")}
                 logged["seconds"] = seconds
                 rows += [_row(epoch, "train", "training", metric, value) for metric, value in logged.items()]
-                rows += _measure(model, data, epoch, measure_size)
+                if epoch % measure_every == 0 or epoch == config.epochs:
+                    rows += _measure(model, data, epoch, measure_size)
+                if checkpoint and perf_counter() - saved > CHECKPOINT_SECONDS:
+                    _save_checkpoint(checkpoint, identity, model, epoch, seconds, rows)
+                    saved = perf_counter()
             completed = True
+            if checkpoint:
+                Path(checkpoint).unlink(missing_ok=True)
         except KeyboardInterrupt:
             _ENGINES.clear()  # stopped within a step, it may be in any state
             print(f"Interrupted: returning the epochs finished so far (of {config.epochs}).")
@@ -270,6 +299,37 @@ def _copy_state(source, target):
 def _state(model):
     # By layer: the model's own list also holds its metrics, which come into being with the first step.
     return [variable for layer in model.layers for variable in layer.variables] + model.optimizer.variables
+
+
+def _save_checkpoint(path, identity, model, epoch, seconds, rows):
+    state = [keras.ops.convert_to_numpy(variable) for variable in _state(model)]
+    progress = json.dumps({"identity": identity, "epoch": epoch, "seconds": seconds, "rows": rows})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
+        try:
+            np.savez(file, *state, progress=progress)
+            file.close()
+            os.replace(file.name, path)  # a kill leaves the old state or the new one, never a half
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _load_checkpoint(path, identity, model):
+    """Put the saved state into the model; the finished epochs, seconds and rows, or none of each."""
+    nothing = 0, 0.0, []
+    if not Path(path).exists():
+        return nothing
+    with np.load(path) as saved:
+        progress = json.loads(str(saved["progress"]))
+        if progress["identity"] != identity:
+            print("The checkpoint is of another config, data or backend: starting from the beginning.")
+            return nothing
+        model.optimizer.build(model.trainable_variables)
+        for number, variable in enumerate(_state(model)):
+            variable.assign(saved[f"arr_{number}"])
+    return progress["epoch"], progress["seconds"], [tuple(row) for row in progress["rows"]]
 
 
 def repeat(config, data, seeds, **options):

@@ -197,6 +197,76 @@ def test_a_builder_defined_anew_is_not_taken_for_the_old_one(digits):
         assert run.model.layers[2].units == width
 
 
+def test_measuring_less_often_changes_nothing_but_the_epochs_measured(digits):
+    config = replace(FAST, epochs=5)
+    often, seldom = training.train(config, digits), training.train(config, digits, measure_every=2)
+    assert list(seldom.curve("loss").index) == [0, 2, 4, 5]
+    assert list(seldom.curve("loss", "train", "training").index) == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(seldom.curve("loss"), often.curve("loss").loc[[0, 2, 4, 5]], atol=1e-6)
+
+
+class TestCheckpoint:
+    config = with_options(replace(FAST, epochs=4, schedule="cosine"), norm="batch", rate=0.3, augmentation="shift")
+
+    @pytest.fixture
+    def killed(self, digits, monkeypatch, tmp_path):
+        """A training killed in its third epoch: the path of what it left, and how often a step was taken since."""
+        steps, step = [], keras.Model.train_on_batch
+
+        def counted(model, *arguments, **options):
+            if len(steps) == 1 + 2 * 8 + 3:  # one step compiles
+                raise SystemExit("killed")
+            steps.append(1)
+            return step(model, *arguments, **options)
+
+        monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0)
+        monkeypatch.setattr(training, "_ENGINES", {})
+        monkeypatch.setattr(keras.Model, "train_on_batch", counted)
+        path = tmp_path / "folder" / "checkpoint"
+        with pytest.raises(SystemExit):
+            training.train(self.config, digits, checkpoint=path)
+        steps[:] = [1] * 1_000  # never the number at which it is killed
+        return path, steps
+
+    def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(self, digits, killed):
+        path, steps = killed
+        training._ENGINES.clear()
+        resumed = training.train(self.config, digits, checkpoint=path)
+        assert len(steps) == 1_000 + 1 + 2 * 8
+        whole = training.train(self.config, digits)
+        for one, two in zip(weights(resumed), weights(whole), strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-5)
+        columns = ["epoch", "split", "mode", "metric"]
+        assert resumed.history[columns].equals(whole.history[columns])
+        values = [run.history.query("metric != 'seconds'")["value"] for run in (resumed, whole)]
+        np.testing.assert_allclose(*values, atol=1e-4)
+        assert resumed.curve("seconds", "train", "training").is_monotonic_increasing
+        assert list(path.parent.iterdir()) == []
+
+    def test_another_config_does_not_take_it(self, digits, killed, capsys):
+        path, steps = killed
+        run = training.train(replace(self.config, seed=3), digits, checkpoint=path)
+        assert "another config" in capsys.readouterr().out
+        assert list(run.curve("loss").index) == [0, 1, 2, 3, 4] and len(steps) >= 1_000 + 4 * 8
+
+    def test_a_full_disk_leaves_no_half_file(self, digits, killed, monkeypatch):
+        path, _ = killed
+        before = path.read_bytes()
+
+        def full(file, *arguments, **options):
+            file.write(b"half")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(np, "savez", full)
+        with pytest.raises(OSError, match="No space left"):
+            training.train(self.config, digits, checkpoint=path)
+        assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+    def test_it_does_not_hold_recorded_statistics(self, digits, tmp_path):
+        with pytest.raises(ValueError, match="not both"):
+            training.train(self.config, digits, checkpoint=tmp_path / "checkpoint", record_every=2)
+
+
 def test_repeat_pairs_by_seed(digits):
     runs = training.repeat(FAST, digits, seeds=[4, 7])
     assert [run.config.seed for run in runs] == [4, 7]
