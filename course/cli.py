@@ -1,13 +1,19 @@
-"""The command `course`: check this machine, open the lessons."""
+"""The command `course`: check this machine, open the lessons, run the experiments."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console()
@@ -81,6 +87,134 @@ def lab(context: typer.Context) -> None:
     # Windows cannot replace a process: wait, and leave Ctrl-C to JupyterLab.
     signal.signal(signal.SIGINT, lambda *_: None)
     raise typer.Exit(subprocess.call(command))
+
+
+Out = Annotated[Path | None, typer.Option(help="Folder of the results; by default results/ of the course.")]
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="Which: `course results` lists them.")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--parameter", help="key=value: change a parameter of the template in every arm; repeatable."),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="fashion_mnist, digits or auto.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many repetitions of each arm.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="The same as -p epochs=...")] = None,
+    arm: Annotated[list[str] | None, typer.Option(help="Only this arm; repeatable.")] = None,
+    small: Annotated[bool, typer.Option("--small", help="The version that takes about a minute.")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time on this machine; by default one a core.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")] = None,
+    out: Out = None,
+) -> None:
+    """Run an experiment: what is missing of it. Stop it when you like; run again, it goes on."""
+    from course import experiments
+
+    with _explained():
+        changes = dict(_parameter(text) for text in parameter or [])
+        if epochs is not None:
+            changes["epochs"] = epochs
+        runs = experiments.plan(name, dataset=dataset, seeds=seeds, small=small, parameters=changes, arms=arm)
+        if changes or dataset:
+            with console.status("Checking the parameters ..."):
+                experiments.check(runs)
+        outcome = run_sweep(runs, out, workers, scheduler)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def run_sweep(runs, out, workers, scheduler):
+    """Run a sweep with a progress bar, and say what came of it."""
+    from course import sweeps
+
+    out = out or sweeps.RESULTS
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    columns += [TextColumn("left:"), TimeRemainingColumn(compact=True)]
+    # All of a sweep counts for the time left: runs are few and long.
+    with Progress(*columns, console=console, speed_estimate_period=7 * 24 * 3600) as progress:
+        task = progress.add_task(runs[0].experiment, total=len(runs))
+
+        def report(run, error, outcome):
+            progress.update(task, completed=len(outcome.done) + len(outcome.failed))
+            if not console.is_terminal or error:
+                state = f"failed: {error}" if error else "done"
+                progress.console.print(f"{run.arm}, seed {run.seed}: {state}", style="red" if error else None, markup=False)
+
+        def begin(outcome):
+            progress.update(task, total=len(runs) - len(outcome.present))
+
+        outcome = sweeps.sweep(runs, out, workers=workers, scheduler=scheduler, report=report, begin=begin)
+    folder = Path(out) / runs[0].experiment
+    console.print(
+        f"{len(outcome.done)} runs done, {len(outcome.present)} were there already, {len(outcome.failed)} failed; "
+        f"{outcome.seconds:.0f} s. Results: {folder / 'runs.parquet'}",
+        soft_wrap=True, markup=False,
+    )  # fmt: skip
+    for run, error in outcome.failed:
+        where = folder / "failed" / run.key / sweeps.NOTEBOOK
+        console.print(f"  {run.arm}, seed {run.seed}: {error}\n    {where}", soft_wrap=True, markup=False, style="red")
+    return outcome
+
+
+@app.command()
+def results(
+    name: Annotated[str | None, typer.Argument(help="Of which experiment; none: the list.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="Metric to show; repeatable.")] = None,
+    out: Out = None,
+) -> None:
+    """Show what the experiments found: mean over seeds with its 95 % interval."""
+    from course import experiments, sweeps
+
+    out = out or sweeps.RESULTS
+    with _explained():
+        if name is None:
+            table = Table("experiment", "runs", "question")
+            for key, one in experiments.EXPERIMENTS.items():
+                rows = sweeps.collect(out / key)
+                table.add_row(key, f"{len(rows)}", one.question)
+        else:
+            rows = sweeps.table(name, out)
+            table = sweeps.summary(rows, metric or ["accuracy", "loss", "gap_loss", "seconds"])
+            table = _rich(table, name)
+    console.print(table)
+
+
+def _rich(frame, title):
+    table = Table(*map(str, frame.columns), title=title)
+    for row in frame.itertuples(index=False):
+        table.add_row(*map(Text, map(str, row)))  # as Text: an interval's brackets are no markup
+    return table
+
+
+def _parameter(text):
+    """A pair (name, value) from "name=value"; the value as JSON where it is that, else as text."""
+    from course.experiments import PlanError
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise PlanError(f"-p {text!r} has no value: write -p name=value, such as -p epochs=3.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+@contextmanager
+def _explained():
+    """One plain sentence instead of a traceback, for what the user can mend."""
+    from course.data import DataError
+    from course.experiments import PlanError
+    from course.sweeps import SweepError
+
+    try:
+        yield
+    except (PlanError, SweepError, DataError) as error:
+        console.print(str(error), style="red", soft_wrap=True, markup=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        console.print("Stopped. What is finished is kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from inspect import signature
 from numbers import Integral
 from pathlib import Path
@@ -82,6 +82,11 @@ class Config:
             )
         if not (isinstance(self.seed, Integral) and 0 <= self.seed < 2**20):
             raise ValueError(f"seed is {self.seed!r}; give a whole number from 0 to {2**20 - 1}.")
+
+
+def config_from(parameters):
+    """The Config that a mapping describes, such as the parameters of a run; what Config does not know is left out."""
+    return Config(**{one.name: parameters[one.name] for one in fields(Config) if one.name in parameters})
 
 
 @dataclass
@@ -563,5 +568,6 @@ def _provenance(data):
         "backend": keras.config.backend(),
         "numpy": np.__version__,
         "machine": f"{system()} {machine()}, {os.cpu_count()} cores",
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "all"),
         "data": data.provenance,
     }

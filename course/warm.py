@@ -10,6 +10,7 @@ Nothing outlives its user: kernels see that the process that asked for them is g
 and the fork server goes with the last of them.
 """
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -17,7 +18,9 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import time
 import types
+from multiprocessing import resource_tracker
 
 from jupyter_client.provisioning import LocalProvisioner
 
@@ -34,24 +37,30 @@ class _Server:
     def __init__(self):
         self.ready = threading.Event()
         self.lock = threading.Lock()
+        self.begun = threading.Lock()  # taken by the first who starts, and never released
         self.imported = self.context = self.path = None
 
     def start(self):
         """Begin to import, in the background; later calls do nothing."""
-        with self.lock:
-            if self.imported or not hasattr(os, "fork"):
-                return
+        if hasattr(os, "fork") and self.begun.acquire(blocking=False):
             self.imported = imported_by(os.environ)
-        threading.Thread(target=self._import, daemon=True).start()
+            threading.Thread(target=self._import, daemon=True).start()
 
     def _import(self):
-        # What a fresh interpreter has, without what this process has put on its own path.
-        question = [sys.executable, "-c", "import sys; print(*sys.path[1:], sep='\\n')"]
-        self.path = subprocess.run(question, capture_output=True, text=True, check=True).stdout.splitlines()
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(PRELOADED)
-        self.fork(os.getpid)  # returns when the imports are done
-        self.ready.set()
+        try:
+            # What a fresh interpreter has, without what this process has put on its own path.
+            question = [sys.executable, "-c", "import sys; print(*sys.path[1:], sep='\\n')"]
+            self.path = subprocess.run(question, capture_output=True, text=True, check=True).stdout.splitlines()
+            self.context = multiprocessing.get_context("forkserver")
+            self.context.set_forkserver_preload(PRELOADED)
+            # Ctrl-C in a terminal reaches all its processes, but it is JupyterLab's, not the import's.
+            resource_tracker.ensure_running()  # takes the block away if it comes later
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            self.fork(os.getpid)  # returns when the imports are done
+            self.ready.set()
+        except Exception as error:
+            self.imported = None  # fits no kernel, so that none waits
+            _say_why(error)
 
     def fork(self, function, *arguments):
         """A process that has everything imported and calls a function."""
@@ -101,7 +110,7 @@ class WarmProvisioner(LocalProvisioner):
     """Forks a kernel where that gives the same as starting one, and else starts one."""
 
     async def launch_kernel(self, cmd, **options):
-        process = fork_kernel(cmd, options)
+        process = await fork_kernel(cmd, options)
         if process is None:
             return await super().launch_kernel(cmd, **options)
         self.process, self.pid, self.pgid = process, process.pid, process.pid
@@ -109,7 +118,7 @@ class WarmProvisioner(LocalProvisioner):
         return self.connection_info
 
 
-def fork_kernel(command, options):
+async def fork_kernel(command, options):
     """A forked kernel, or None if a normal one is to be started.
 
     Parameters
@@ -124,16 +133,23 @@ def fork_kernel(command, options):
     redirected = any(options.get(name) is not None for name in ("stdin", "stdout", "stderr"))
     if command[:3] != [sys.executable, *module] or redirected:
         return None
-    _server.start()
-    patience = float(environment.get(PATIENCE, 0))
     try:
-        if not _server.ready.wait(patience) or _server.imported != imported_by(environment):
-            return None
-        arguments = command[3:], environment, str(options.get("cwd") or os.getcwd()), _server.path
-        return _Forked(_server.fork(_become_kernel, *arguments))
+        _server.start()
+        end = time.monotonic() + float(environment.get(PATIENCE, 0))
+        while _server.imported == imported_by(environment):
+            if _server.ready.is_set():
+                arguments = command[3:], environment, str(options.get("cwd") or os.getcwd()), _server.path
+                return _Forked(_server.fork(_become_kernel, *arguments))
+            if time.monotonic() > end:
+                break
+            await asyncio.sleep(0.05)  # JupyterLab serves its pages meanwhile
     except Exception as error:  # whatever goes wrong here, there is a kernel that takes longer
-        print(f"No warm kernel ({type(error).__name__}: {error}); starting a normal one.", file=sys.stderr)
-        return None
+        _say_why(error)
+    return None
+
+
+def _say_why(error):
+    print(f"No warm kernel ({type(error).__name__}: {error}); starting a normal one.", file=sys.stderr)
 
 
 def _end_with_user():
@@ -150,6 +166,7 @@ def _become_kernel(arguments, environment, folder, path):
     os.environ.update(environment)
     multiprocessing.current_process().daemon = False  # or the user's own code could start no processes
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     sys.path[:] = path
     # With the number of the fork server the kernel notices when that is gone.
     sys.argv = ["ipykernel_launcher.py", *arguments, f"--IPKernelApp.parent_handle={os.getppid()}"]
@@ -162,3 +179,8 @@ def _become_kernel(arguments, environment, folder, path):
     random.seed()
     np.random.seed()  # else all kernels would draw the same numbers
     kernelapp.launch_new_instance()
+
+
+def _load_jupyter_server_extension(server):
+    """Begin to import when JupyterLab starts: most of it is done when the page asks for the first kernel."""
+    if os.environ.get("JUPYTER_DEFAULT_PROVISIONER_NAME") == "course-warm": _server.start()
