@@ -17,11 +17,13 @@ DROPOUT_ORDERS = ("after_norm", "before_norm")
 CONV_DROPOUTS = ("elementwise", "spatial")
 AUGMENTATIONS = ("none", "shift", "shift_flip")
 
-# Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then the dense width.
+# Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then how many residual
+# blocks of two convolutions follow, and the dense width; 0 is global average pooling instead of a dense block.
+# "large" spends its time where a filter costs least, on the smallest images, and has skips to be deep at all.
 CNN_SIZES = {
-    "small": (((8,), (16,)), 32),
-    "medium": (((16, 16), (32, 32)), 64),
-    "large": (((32, 32), (64, 64), (128, 128)), 128),
+    "small": (((8,), (16,)), 0, 32),
+    "medium": (((16, 16), (32, 32)), 0, 64),
+    "large": (((32,), (96,)), 2, 0),
 }
 
 
@@ -154,6 +156,7 @@ def mlp(
     initial_scale=1.0,
     groups=8,
     drift=0.0,
+    residual=False,
     seed=0,
 ):
     """Build a fully connected classifier: `depth` hidden blocks, then a softmax.
@@ -185,6 +188,8 @@ def mlp(
         Number of groups for norm="group" (fewer where there are fewer features).
     drift : float
         Size of the disturbance put behind each norm layer (see `Drift`); 0 is none.
+    residual : bool
+        Whether each hidden block but the first adds its input to its output (He et al. 2015).
     seed : int
         Seed of the initial weights, masks and augmentation.
 
@@ -214,8 +219,11 @@ def mlp(
     x = keras.layers.Flatten(name="flatten")(x)
     for number in rates:
         options = blocks.kernel_options()
+        skip = x
         x = keras.layers.Dense(width, name=f"dense_{blocks.linear}", **options)(x)
         x = blocks.finish(x, number)
+        if residual and blocks.linear > 1:
+            x = keras.layers.Add(name=f"add_{blocks.linear}")([skip, x])
     return keras.Model(inputs, blocks.output(x, classes), name="mlp")
 
 
@@ -239,17 +247,20 @@ def cnn(
 ):
     """Build a convolutional classifier: stages of 3x3 convolutions, one dense block, a softmax.
 
+    "large" is another kind: two residual blocks and global average pooling in place of the dense block.
+
     Parameters
     ----------
     input_shape : tuple of int
-        Shape of one image, (height, width, channels); any size that the poolings can halve:
-        4 pixels a side for "small" and "medium", 8 for "large".
+        Shape of one image, (height, width, channels); at least 4 pixels a side, which are
+        halved twice.
     classes : int
         Number of classes.
     size : {"small", "medium", "large"}
         Convolutions and filters, see `CNN_SIZES`.
     dense_rate, conv_rate : float
-        Probability of *dropping* behind the dense block, and behind each convolution block, in [0, 1).
+        Probability of *dropping* behind the dense block (for "large", before the softmax), and behind each
+        convolution block, in [0, 1).
     conv_dropout : {"elementwise", "spatial"}
         What `conv_rate` drops: single values, or whole feature maps (Tompson et al. 2015).
     activation, norm, placement, dropout_order, augmentation, initial_scale, groups, drift, seed
@@ -269,7 +280,7 @@ def cnn(
     check_choice("conv_dropout", conv_dropout, CONV_DROPOUTS)
     check_rate("dense_rate", dense_rate)
     check_rate("conv_rate", conv_rate)
-    stages, width = CNN_SIZES[size]
+    stages, residual_blocks, width = CNN_SIZES[size]
     if min(input_shape[:2]) < 2 ** len(stages):
         raise ValueError(
             f"Images of {input_shape[0]}x{input_shape[1]} pixels are too small for size={size!r}, which halves "
@@ -281,16 +292,27 @@ def cnn(
     )  # fmt: skip
     inputs = keras.Input(input_shape, name="image")
     x = _augment(inputs, augmentation, blocks)
+
+    def convolution(x, filters):
+        options = blocks.kernel_options()
+        x = keras.layers.Conv2D(filters, 3, padding="same", name=f"conv_{blocks.linear}", **options)(x)
+        return blocks.finish(x, conv_rate, spatial=conv_dropout == "spatial")
+
     for stage, convolutions in enumerate(stages, 1):
         for filters in convolutions:
-            options = blocks.kernel_options()
-            x = keras.layers.Conv2D(filters, 3, padding="same", name=f"conv_{blocks.linear}", **options)(x)
-            x = blocks.finish(x, conv_rate, spatial=conv_dropout == "spatial")
+            x = convolution(x, filters)
         x = keras.layers.MaxPooling2D(2, name=f"pool_{stage}")(x)
-    x = keras.layers.Flatten(name="flatten")(x)
-    options = blocks.kernel_options()
-    x = keras.layers.Dense(width, name=f"dense_{blocks.linear}", **options)(x)
-    x = blocks.finish(x, dense_rate)
+    for number in range(1, residual_blocks + 1):
+        x = keras.layers.Add(name=f"add_{number}")([x, convolution(convolution(x, filters), filters)])
+    if width:
+        x = keras.layers.Flatten(name="flatten")(x)
+        options = blocks.kernel_options()
+        x = keras.layers.Dense(width, name=f"dense_{blocks.linear}", **options)(x)
+        x = blocks.finish(x, dense_rate)
+    else:
+        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        if dense_rate:
+            x = keras.layers.Dropout(dense_rate, seed=blocks.next_seed(), name="dropout_pool")(x)
     return keras.Model(inputs, blocks.output(x, classes), name=f"cnn_{size}")
 
 
