@@ -1,0 +1,262 @@
+"""The experiments of the course: which arms are compared, on what data, over how many seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Arms to be compared, seed by seed.
+
+    Parameters
+    ----------
+    question : str
+        What it is to answer, in a sentence.
+    arms : mapping of str to mapping
+        By the name of the arm: the parameters of the template in which it differs.
+    common : mapping
+        Parameters that all arms share; the rest are the template's defaults.
+    seeds : int
+        Repetitions: seeds 0, 1, ... of initial weights, order of the images, masks, and choice of images.
+    small : mapping
+        Parameters of the version that runs in about a minute, where they differ; "seeds" is one of them.
+    template : str
+        Name of the notebook, without its ending.
+    """
+
+    question: str
+    arms: Mapping[str, Mapping]
+    common: Mapping = field(default_factory=dict)
+    seeds: int = 8
+    small: Mapping = field(default_factory=dict)
+    template: str = "train"
+
+
+def options(**values):
+    """An arm that differs in options of the model alone."""
+    return {"options": values}
+
+
+BOTH = {"norm": "batch", "dense_rate": 0.4, "conv_rate": 0.1}
+ALL_THREE = BOTH | {"augmentation": "shift_flip"}
+BATCH = {"norm": "batch"}
+# Of the ledger: long enough for the networks to fit their images, short enough for a laptop.
+DENSE = {"dataset": "fashion_mnist", "model": "mlp", "options": {"width": 128}, "epochs": 15, "measure_every": 5}
+CONV = {"dataset": "fashion_mnist", "model": "cnn", "options": {"size": "small"}, "epochs": 12, "measure_every": 4}
+
+
+def _two_by_two():
+    """Batch norm, dropout, both, neither: dense and conv, with few and with more images."""
+    kinds = {"plain": {}, "batch norm": BATCH, "dropout": {"rate": 0.5}, "both": BATCH | {"rate": 0.5}}
+    arms = {}
+    for kind, extra in kinds.items():
+        looks = ["monte_carlo", "dropout_on", "active"] if "rate" in extra else ["active"]
+        for size, epochs in ((1_000, 30), (5_000, 15)):
+            dense = options(width=256, **extra) | {"measure": looks}
+            arms[f"dense {size}, {kind}"] = DENSE | dense | {"train_size": size, "epochs": epochs}
+        conv = {"dense_rate" if name == "rate" else name: value for name, value in extra.items()}
+        arms[f"conv 1000, {kind}"] = CONV | options(size="small", **conv) | {"train_size": 1_000, "epochs": 30}
+    return arms
+
+
+def _batch_sizes():
+    arms = {}
+    for norm in ("batch", "layer"):
+        for size in (2, 4, 8, 16, 64):
+            looks = ["recomputed"] if norm == "batch" else []
+            arms[f"dense {norm}, batch {size}"] = options(width=128, norm=norm) | {"batch_size": size, "measure": looks}
+    for norm in ("batch", "group"):
+        for size in (2, 16):
+            arms[f"conv {norm}, batch {size}"] = CONV | options(size="small", norm=norm) | {"batch_size": size, "epochs": 4}
+    return arms
+
+
+def _order():
+    arms = {}
+    for width in (64, 512):
+        for name, extra in {
+            "batch norm, then dropout": {"rate": 0.5},
+            "dropout, then batch norm": {"rate": 0.5, "dropout_order": "before_norm"},
+            "dropout in the last block": {"rate": [0, 0, 0.5]},
+            "no dropout": {},
+        }.items():
+            arms[f"{name}, width {width}"] = options(width=width, depth=3, norm="batch", **extra) | {
+                "measure": ["variance_shift"] if extra.get("rate") == 0.5 else []
+            }
+    return arms
+
+
+EXPERIMENTS = {
+    "eight": Experiment(
+        "What do augmentation, batch norm and dropout each bring a convolutional network, and together?",
+        arms={
+            "small": options(size="small"),
+            "medium": {},
+            "augmentation": options(augmentation="shift_flip"),
+            "batch norm": options(norm="batch"),
+            "dropout": options(dense_rate=0.4, conv_rate=0.1),
+            "both": options(**BOTH),
+            "all three": options(**ALL_THREE),
+            "large": options(size="large", **ALL_THREE),
+        },
+        common={
+            "dataset": "fashion_mnist", "train_size": 4_000, "validation_size": 6_000, "model": "cnn",
+            "options": {"size": "medium"}, "epochs": 60, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine",
+            "measure_every": 5, "measure": ["test"],
+        },
+        seeds=5,
+        small={"train_size": 1_000, "epochs": 8, "measure_every": 2, "seeds": 1},
+    ),
+    "large": Experiment(
+        "How far does the large network come on all of Fashion-MNIST?",
+        arms={"large, all images": {}},
+        common={
+            "dataset": "fashion_mnist", "train_size": 0, "validation_size": 6_000, "model": "cnn",
+            "options": {"size": "large", **ALL_THREE, "dense_rate": 0.2, "conv_rate": 0.05}, "epochs": 10,
+            "batch_size": 128, "learning_rate": 3e-3, "schedule": "cosine", "measure": ["test"],
+        },
+        seeds=3,
+        small={"train_size": 2_000, "epochs": 4, "seeds": 1},
+    ),
+    "exact": Experiment(
+        "What do the layers of Keras compute, digit for digit?",
+        arms={"layers": {}},
+        small={"seeds": 2},
+        template="exact",
+    ),
+    "two by two": Experiment(
+        "Batch norm, dropout, both, neither: what does each do beside the other?",
+        arms=_two_by_two(),
+        small={"epochs": 10, "seeds": 1},
+    ),
+    "rates": Experiment(
+        "How much dropout is good for a dense network?",
+        arms={f"rate {rate}": options(rate=rate) for rate in (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)},
+        common=DENSE | {"epochs": 30, "measure_every": 10},
+        small={"epochs": 10, "seeds": 2},
+    ),
+    "data size": Experiment(
+        "For how many training images does dropout help most?",
+        arms={
+            f"{size} images, {name}": options(rate=rate) | {"train_size": size, "epochs": epochs, "batch_size": 50}
+            for size, epochs in ((100, 150), (500, 60), (1_000, 40), (5_000, 15), (20_000, 8))
+            for name, rate in (("plain", 0), ("dropout", 0.5))
+        },
+        common=DENSE | {"options": {"width": 256}, "measure_every": 200},
+        small={"epochs": 8, "seeds": 2},
+    ),
+    "conv dropout": Experiment(
+        "Where and how should a convolutional network drop?",
+        arms={
+            "none": {},
+            "dense 0.5": options(dense_rate=0.5),
+            "conv 0.2": options(conv_rate=0.2),
+            "spatial 0.2": options(conv_rate=0.2, conv_dropout="spatial"),
+            "conv 0.5": options(conv_rate=0.5),
+        },
+        common=CONV | {"epochs": 15, "measure_every": 5},
+        small={"epochs": 5, "seeds": 1},
+    ),
+    "learning rates": Experiment(
+        "Which learning rates does gradient descent bear with batch norm, and does it get there sooner?",
+        arms={
+            f"{name}, learning rate {rate}": options(**extra) | {"learning_rate": rate}
+            for name, extra in (("plain", {}), ("batch norm", BATCH))
+            for rate in (0.1, 1.0, 3.0)
+        },
+        common=DENSE | {"optimizer": "sgd", "measure_every": 1, "measure": ["target"], "options": {"width": 128, "depth": 3}},
+        small={"epochs": 6, "seeds": 2},
+    ),
+    "initial scales": Experiment(
+        "How much does the size of the initial weights matter?",
+        arms={
+            f"{name}, scale {scale}": options(initial_scale=scale, **extra)
+            for name, extra in (("plain", {}), ("batch norm", BATCH))
+            for scale in (0.05, 1.0, 10.0)
+        },
+        common=DENSE | {"options": {"width": 128, "depth": 6}},
+        small={"epochs": 6, "seeds": 2},
+    ),
+    "depths": Experiment(
+        "Which of batch norm and residual connections makes deep networks trainable?",
+        arms={
+            "depth 20, plain": options(depth=20),
+            "depth 20, batch norm": options(depth=20, norm="batch"),
+            "depth 40, batch norm": options(depth=40, norm="batch"),
+            "depth 40, residual": options(depth=40, residual=True),
+            "depth 40, residual and batch norm": options(depth=40, residual=True, norm="batch"),
+        },
+        common=DENSE | {"options": {"width": 64}, "epochs": 10},
+        small={"epochs": 4, "seeds": 1},
+    ),
+    "batch sizes": Experiment(
+        "How small may a batch be?",
+        arms=_batch_sizes(),
+        common=DENSE | {"train_size": 1_000, "epochs": 6, "measure_every": 6},
+        small={"train_size": 500, "epochs": 3, "seeds": 1},
+    ),
+    "placement": Experiment(
+        "Batch norm before or after the activation?",
+        arms={
+            f"{kind}, {placement}": common | options(**common["options"], placement=placement)
+            for kind, common in (
+                ("dense", DENSE | options(width=128, norm="batch", depth=3)),
+                ("residual", DENSE | options(width=128, norm="batch", depth=6, residual=True)),
+                ("conv", CONV | options(size="small", norm="batch")),
+            )
+            for placement in ("before", "after")
+        },
+        small={"epochs": 5, "seeds": 2},
+    ),
+    "order": Experiment(
+        "Dropout before batch norm, behind it, or in the last block alone?",
+        arms=_order(),
+        common=DENSE,
+        small={"epochs": 5, "seeds": 1},
+    ),
+    "momentum": Experiment(
+        "After how many steps can inference be trusted, when the momentum is 0.99?",
+        arms={f"{31 * epochs} steps": {"epochs": epochs} for epochs in (3, 10, 32)},
+        common=DENSE | options(width=128, norm="batch") | {"batch_norm_momentum": 0.99, "measure": ["recomputed"]},
+        small={"seeds": 3},
+    ),
+    "moving input": Experiment(
+        "Does batch norm help because it holds the input of each layer still?",
+        arms={
+            "plain": {},
+            "batch norm": options(norm="batch"),
+            "noisy batch norm": options(norm="batch", drift=0.3),
+        },
+        common=DENSE | {
+            "options": {"width": 128, "depth": 6}, "optimizer": "sgd", "learning_rate": 0.1, "record_every": 5, "measure": ["drift"],
+        },
+        small={"epochs": 5, "seeds": 2},
+    ),
+    "modes": Experiment(
+        "What happens with the statistics of the batch at inference?",
+        arms={"dense": options(width=128, norm="batch"), "conv": CONV | options(size="small", norm="batch")},
+        common=DENSE | {"measure": ["batch_statistics"]},
+        small={"epochs": 5, "seeds": 2},
+    ),
+    "leakage": Experiment(
+        "What does batch norm learn from batches of one class?",
+        arms={"shuffled": {}, "by class": {"batches": "by_class"}},
+        common={"dataset": "fashion_mnist"},
+        small={"seeds": 2},
+        template="leakage",
+    ),
+    "ghost": Experiment(
+        "Does the noise of small batches in batch norm regularise?",
+        arms={f"{size} images share statistics": {"ghost_size": size} for size in (128, 32, 8, 4)},
+        common={"dataset": "fashion_mnist"},
+        small={"seeds": 2},
+        template="ghost",
+    ),
+    "transformer": Experiment(
+        "Which norm does a tiny transformer want?",
+        arms={norm: {"norm": norm} for norm in ("layer", "batch", "none")},
+        common={"dataset": "fashion_mnist"},
+        small={"seeds": 1},
+        template="transformer",
+    ),
+}  # fmt: skip
