@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console()
 
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
+WARM_SYSTEM = sys.platform == "linux"  # Windows cannot fork; on macOS, forks of a process with many libraries may crash
 
 
 @app.callback()
@@ -63,8 +66,30 @@ def lab_command(options: list[str], root: Path) -> list[str]:
         # Defaults that a reader can change. Without them the first thing a newcomer sees is a
         # question about Jupyter news; `--LabApp.news_url=None` does not take it away.
         f"--LabApp.app_settings_dir={Path(__file__).with_name('lab_settings')}",
+        # It begins to import Keras for the kernels to come, where `lab_environment` asks for that.
+        *(["--ServerApp.jpserver_extensions={'course.warm': True}"] if WARM_SYSTEM else []),
         *options,
     ]
+
+
+def lab_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of JupyterLab, in which kernels start with Keras imported (course/warm.py).
+
+    Parameters
+    ----------
+    environment : mapping of str to str
+        What the user has set; it wins.
+
+    Returns
+    -------
+    dict of str to str
+        A copy, with the choice of the kernels' provisioner where that is tested and installed.
+    """
+    # An installation older than the provisioner does not know it, and then no kernel would start.
+    if not WARM_SYSTEM or not entry_points(group="jupyter_client.kernel_provisioners", name="course-warm"):
+        return dict(environment)
+    # The first kernel waits for the import that began with JupyterLab: a second one beside it takes longer.
+    return {"JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "60", **environment}
 
 
 @app.command(
@@ -83,7 +108,7 @@ def lab(context: typer.Context) -> None:
         raise typer.Exit(1)
     command = lab_command(context.args, root)
     if os.name != "nt":
-        os.execv(command[0], command)  # Ctrl-C and signals then reach JupyterLab alone
+        os.execve(command[0], command, lab_environment(os.environ))  # Ctrl-C and signals then reach JupyterLab alone
     # Windows cannot replace a process: wait, and leave Ctrl-C to JupyterLab.
     signal.signal(signal.SIGINT, lambda *_: None)
     raise typer.Exit(subprocess.call(command))

@@ -3,11 +3,12 @@
 The import of Keras on TensorFlow costs 7 to 9 CPU seconds, a large part of what a short notebook takes.
 This kernel provisioner of jupyter_client lets Python's own fork server (`multiprocessing.forkserver`)
 do it once. JupyterLab, papermill and nbval use it where the environment says
-JUPYTER_DEFAULT_PROVISIONER_NAME=course-warm. Whatever does not fit gets a normal kernel: another
+JUPYTER_DEFAULT_PROVISIONER_NAME=course-warm, as `course lab` makes it say on Linux. Whatever does not fit gets a normal kernel: another
 interpreter, other packages or settings than those imported, a system that cannot fork, any failure.
 
 Nothing outlives its user: kernels see that the process that asked for them is gone, however it went,
-and the fork server goes with the last of them.
+and the fork server goes with the last of them. It costs about 0.4 GB while it waits; most of that
+is memory that its kernels share with it.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from jupyter_client.provisioning import LocalProvisioner
 PRELOADED = ["course", "keras", "matplotlib.figure", "pandas", "scipy.stats", "ipykernel.kernelapp"]
 # What those read when they are imported: a kernel with other values must import them itself.
 SETTINGS = ("CUDA_", "HOME", "JAX_", "KERAS_", "LD_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "TF_", "XLA_")
+NAME, CHOICE = "course-warm", "JUPYTER_DEFAULT_PROVISIONER_NAME"
 PATIENCE = "COURSE_WARM_SECONDS"  # how long a kernel may wait for the import; by default not at all
 
 
@@ -182,5 +184,6 @@ def _become_kernel(arguments, environment, folder, path):
 
 
 def _load_jupyter_server_extension(server):
-    """Begin to import when JupyterLab starts: most of it is done when the page asks for the first kernel."""
-    if os.environ.get("JUPYTER_DEFAULT_PROVISIONER_NAME") == "course-warm": _server.start()
+    """Begin to import when `course lab` starts JupyterLab, seconds before the page asks for its first kernel."""
+    if os.environ.get(CHOICE) == NAME:
+        _server.start()

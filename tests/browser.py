@@ -49,12 +49,12 @@ def start_lab(folder: Path, scratch: Path, **environment):
     with (
         log.open("w") as file,
         subprocess.Popen(
-            cli.lab_command(options, folder), cwd=folder, env=os.environ | fresh | environment,
+            cli.lab_command(options, folder), cwd=folder, env=cli.lab_environment(os.environ | fresh | environment),
             stdin=subprocess.PIPE, stdout=file, stderr=file,
         ) as server,
     ):  # fmt: skip
         try:
-            yield _wait_for_address(server, Path(fresh["JUPYTER_RUNTIME_DIR"]), log)
+            yield wait_for_address(server, Path(fresh["JUPYTER_RUNTIME_DIR"]), log)
             if os.name != "nt":  # Ctrl-C, and yes to its question, stops it cleanly
                 server.send_signal(signal.SIGINT)
                 server.communicate(b"y\n", timeout=20)
@@ -63,7 +63,7 @@ def start_lab(folder: Path, scratch: Path, **environment):
             server.kill()
 
 
-def _wait_for_address(server, runtime: Path, log: Path) -> str:
+def wait_for_address(server, runtime: Path, log: Path) -> str:
     """The address, with its token, that a starting server writes into its runtime folder."""
     end = time.monotonic() + 60
     while time.monotonic() < end and server.poll() is None:

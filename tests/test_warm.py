@@ -1,15 +1,22 @@
 """Kernels forked from a process that has imported Keras: fast, fresh, and gone with their user."""
 
+import asyncio
 import os
+import secrets
+import signal
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
+import browser
 import psutil
 import pytest
-from course import warm
+import requests
+from course import cli, warm
+from jupyter_client import BlockingKernelClient
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork: kernels start as ever")
@@ -134,8 +141,9 @@ def test_a_failure_gives_a_normal_kernel_and_says_why(answers):
 
 def test_another_python_gets_a_normal_kernel():
     command = ["/another/venv/bin/python", "-m", "ipykernel_launcher", "-f", "x.json"]
-    assert warm.fork_kernel(command, {"env": {}}) is None
-    assert warm.fork_kernel([sys.executable, "-m", "another_kernel", "-f", "x.json"], {"env": {}}) is None
+    assert asyncio.run(warm.fork_kernel(command, {"env": {}})) is None
+    command = [sys.executable, "-m", "another_kernel", "-f", "x.json"]
+    assert asyncio.run(warm.fork_kernel(command, {"env": {}})) is None
 
 
 def test_packages_that_changed_meanwhile_are_not_served_stale(tmp_path, monkeypatch):
@@ -183,3 +191,146 @@ def test_nothing_outlives_a_killed_user():
         for one in alive:
             one.kill()
         assert not alive
+
+
+# --- JupyterLab as `course lab` starts it ---------------------------------------------------------------
+
+
+def test_course_lab_asks_for_warm_kernels_but_the_user_decides(monkeypatch):
+    monkeypatch.setattr(cli, "WARM_SYSTEM", True)
+    assert cli.lab_environment({"A": "b"}) == {"A": "b", "JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "60"}
+    off = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner", "COURSE_WARM_SECONDS": "0"}
+    assert cli.lab_environment(off) == off
+    monkeypatch.setattr(cli, "entry_points", lambda **which: ())  # installed before there were warm kernels
+    assert cli.lab_environment({"A": "b"}) == {"A": "b"}
+    monkeypatch.undo()
+    monkeypatch.setattr(cli, "WARM_SYSTEM", False)
+    assert cli.lab_environment({"A": "b"}) == {"A": "b"}
+    assert "warm" not in " ".join(cli.lab_command([], ROOT))
+
+
+@pytest.mark.parametrize(("chosen", "begins"), [("course-warm", True), ("local-provisioner", False), (None, False)])
+def test_the_import_begins_with_the_server_only_where_it_is_wanted(monkeypatch, chosen, begins):
+    begun = []
+    monkeypatch.setattr(warm._server, "start", lambda: begun.append(True))
+    monkeypatch.delenv(warm.CHOICE, raising=False)
+    if chosen:
+        monkeypatch.setenv(warm.CHOICE, chosen)
+    warm._load_jupyter_server_extension(None)
+    assert bool(begun) == begins
+
+
+def test_a_failed_import_is_said_once_and_no_kernel_waits_for_it(monkeypatch, capsys):
+    def fail(*arguments):
+        raise EOFError("the import died")
+
+    server = warm._Server()
+    monkeypatch.setattr(server, "fork", fail)
+    monkeypatch.setattr(warm, "_server", server)
+    monkeypatch.setenv(warm.PATIENCE, "60")
+    start = time.monotonic()
+    assert asyncio.run(warm.fork_kernel([sys.executable, "-m", "ipykernel_launcher"], {})) is None
+    assert time.monotonic() - start < 20
+    assert capsys.readouterr().err.count("No warm kernel (EOFError: the import died)") == 1
+
+
+@contextmanager
+def course_lab(scratch, **environment):
+    """`course lab` in a session of its own: its process, its address and the headers that it wants."""
+    folders = "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"
+    fresh = {name: str(scratch / name.lower()) for name in folders}
+    token = secrets.token_hex(8)
+    options = ["--no-browser", "--port-retries=200", f"--IdentityProvider.token={token}", "--allow-root"]
+    plain = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    with (scratch / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "course.cli", "lab", *options], cwd=ROOT, env=plain | fresh | environment,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    try:
+        address = browser.wait_for_address(process, scratch / "jupyter_runtime_dir", scratch / "log")
+        yield process, address.split("?")[0], {"Authorization": f"token {token}"}
+    finally:
+        started = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
+        for one in started:
+            one.kill()
+        process.wait(20)
+
+
+def nothing_is_left(processes, seconds):
+    """Wait for processes to end, however they were told to; those that stay are killed and are a failure."""
+    gone, alive = psutil.wait_procs(processes, timeout=seconds)
+    for one in alive:
+        one.kill()
+    return not alive
+
+
+@pytest.mark.skipif(not cli.WARM_SYSTEM, reason="`course lab` starts warm kernels on Linux only")
+def test_course_lab_starts_warm_kernels_and_leaves_nothing_when_killed(tmp_path):
+    with course_lab(tmp_path, COURSE_WARM_SECONDS="120") as (process, address, headers):
+
+        def post(path):
+            answer = requests.post(f"{address}api/kernels{path}", headers=headers, timeout=150)
+            answer.raise_for_status()
+            return answer.json() if answer.content else None
+
+        def connect(kernel):
+            client = BlockingKernelClient(connection_file=str(tmp_path / "jupyter_runtime_dir" / f"kernel-{kernel}.json"))
+            client.load_connection_file()
+            client.start_channels()
+            client.wait_for_ready(timeout=60)
+            return client
+
+        def answer(client, code):
+            lines = []
+            hook = lambda message: lines.append(message["content"].get("text", ""))  # noqa: E731
+            reply = client.execute_interactive(code, output_hook=hook, timeout=60)
+            return "".join(lines).strip() if reply["content"]["status"] == "ok" else reply["content"]["ename"]
+
+        asked = "import sys; print('keras' in sys.modules, 'before' in globals())"
+        first = connect(post("")["id"])
+        assert answer(first, asked) == "True False", "the first kernel waited for the import"
+        start = time.monotonic()
+        kernel = post("")["id"]
+        second = connect(kernel)
+        assert answer(second, asked) == "True False"
+        print(f"\nthe second kernel was ready after {time.monotonic() - start:.1f} s")
+        assert time.monotonic() - start < 10, "it waits for no import"
+
+        number = second.execute("import time; before = 1; time.sleep(60)")
+        time.sleep(2)
+        post(f"/{kernel}/interrupt")
+        reply = second.get_shell_msg(timeout=30)
+        assert (reply["parent_header"]["msg_id"], reply["content"].get("ename")) == (number, "KeyboardInterrupt")
+        assert answer(second, asked) == "True True"
+        post(f"/{kernel}/restart")
+        second.wait_for_ready(timeout=60)
+        assert answer(second, asked) == "True False"
+
+        left = descendants(psutil.Process(process.pid))
+        assert len(left) >= 3, "a fork server and two kernels"
+        process.kill()
+        process.wait(20)
+        assert nothing_is_left(left, 30)
+        first.stop_channels()
+        second.stop_channels()
+
+
+@pytest.mark.skipif(not cli.WARM_SYSTEM, reason="`course lab` starts warm kernels on Linux only")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_course_lab_is_stopped_quietly_while_it_imports(tmp_path, number):
+    """Ctrl-C reaches every process of a terminal, the fork server, too."""
+    with course_lab(tmp_path) as (process, _, _):
+        end = time.monotonic() + 30
+        while not (left := descendants(psutil.Process(process.pid))) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert left, "the import has begun"
+        time.sleep(1)
+        left = descendants(psutil.Process(process.pid))
+        for _ in range(2 if number == signal.SIGINT else 1):  # twice: it does not ask
+            os.killpg(process.pid, number)
+            time.sleep(0.5)
+        process.wait(30)
+        assert nothing_is_left(left, 60)
+        log = (tmp_path / "log").read_text()
+        assert "Traceback" not in log and "KeyboardInterrupt" not in log
