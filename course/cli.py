@@ -7,13 +7,15 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
+from time import monotonic
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -155,13 +157,12 @@ def run_sweep(runs, out, workers, scheduler):
 
     out = out or sweeps.RESULTS
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    columns += [TextColumn("left:"), TimeRemainingColumn(compact=True)]
-    # All of a sweep counts for the time left: runs are few and long.
-    with Progress(*columns, console=console, speed_estimate_period=7 * 24 * 3600) as progress:
-        task = progress.add_task(runs[0].experiment, total=len(runs))
+    columns += [TextColumn("left:"), _TimeLeft()]
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(runs[0].experiment, total=len(runs), end=None)
 
         def report(run, error, outcome):
-            progress.update(task, completed=len(outcome.done) + len(outcome.failed))
+            progress.update(task, completed=len(outcome.done) + len(outcome.failed), end=monotonic() + outcome.left)
             if not console.is_terminal or error:
                 state = f"failed: {error}" if error else "done"
                 progress.console.print(f"{run.arm}, seed {run.seed}: {state}", style="red" if error else None, markup=False)
@@ -177,9 +178,18 @@ def run_sweep(runs, out, workers, scheduler):
         soft_wrap=True, markup=False,
     )  # fmt: skip
     for run, error in outcome.failed:
-        where = folder / "failed" / run.key / sweeps.NOTEBOOK
+        places = [folder / "failed" / run.key / sweeps.NOTEBOOK, folder / "logs" / f"{run.key}.log"]
+        where = next((place for place in places if place.exists()), folder / "logs")
         console.print(f"  {run.arm}, seed {run.seed}: {error}\n    {where}", soft_wrap=True, markup=False, style="red")
     return outcome
+
+
+class _TimeLeft(ProgressColumn):
+    """Counts down to the end that the last finished run made likely."""
+
+    def render(self, task):
+        end = task.fields["end"]
+        return Text("-" if end is None else str(timedelta(seconds=max(0, round(end - monotonic())))))
 
 
 @app.command()

@@ -9,45 +9,16 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import papermill
-
 from course import data
+from course.catalogue import EXPERIMENTS
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "notebooks" / "experiments"
 # Not part of what is computed, hence not of a run's key.
 PLUMBING = ("save_to", "checkpoint")
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Arms to be compared, seed by seed.
-
-    Parameters
-    ----------
-    question : str
-        What it is to answer, in a sentence.
-    arms : mapping of str to mapping
-        By the name of the arm: the parameters of the template in which it differs.
-    common : mapping
-        Parameters that all arms share; the rest are the template's defaults.
-    seeds : int
-        Repetitions: seeds 0, 1, ... of initial weights, order of the images, masks, and choice of images.
-    small : mapping
-        Parameters of the version that runs in about a minute, where they differ; "seeds" is one of them.
-    template : str
-        Name of the notebook, without its ending.
-    """
-
-    question: str
-    arms: Mapping[str, Mapping]
-    common: Mapping = field(default_factory=dict)
-    seeds: int = 10
-    small: Mapping = field(default_factory=dict)
-    template: str = "train"
 
 
 @dataclass(frozen=True)
@@ -77,11 +48,16 @@ class Run:
     def setting(self):
         """The same without the seed: what the runs of one arm have in common."""
         shared = {name: value for name, value in self.parameters.items() if name != "seed"}
-        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-        return _hash([self.template, shared, data.identity(self.parameters["dataset"]), backend])
+        return _hash([self.template, shared, data.identity(self.parameters["dataset"]), backend()])
+
+
+def backend():
+    """The backend of Keras that runs are computed on; a worker's own setting does not count."""
+    return os.environ.get("KERAS_BACKEND") or "tensorflow"
 
 
 def _hash(value):
+    # Changed, it would orphan all results there are: their keys would be asked for no more.
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -121,22 +97,24 @@ def plan(name, *, dataset=None, seeds=None, small=False, parameters=None, arms=N
     changes = {**(experiment.small if small else {}), **(parameters or {})}
     count = changes.pop("seeds", experiment.seeds)
     seeds = count if seeds is None else seeds
-    if isinstance(seeds, int):
-        if seeds < 1:
-            raise PlanError(f"seeds is {seeds}; give a number of at least 1.")
+    if isinstance(seeds, (int, float, str)):
+        if not isinstance(seeds, int) or seeds < 1:
+            raise PlanError(f"seeds is {seeds!r}; give a whole number of at least 1.")
         seeds = range(seeds)
     defaults = template_defaults(experiment.template)
-    for parameter in changes:
-        _known(f"parameter of {experiment.template}", parameter.split(".")[0], set(defaults) - set(PLUMBING))
-    if "seed" in changes:
-        raise PlanError("seed is not a parameter to set: each run has its own. Say how many with --seeds.")
+    for parameter, value in changes.items():
+        first, _, entry = parameter.partition(".")
+        _known(f"parameter of {experiment.template}", first, set(defaults) - set(PLUMBING))
+        if first == "seed":
+            raise PlanError("seed is not a parameter to set: each run has its own. Say how many with --seeds.")
+        _check_kind(first, {entry: value} if entry else value, defaults[first])
     chosen = list(experiment.arms) if arms is None else [_known("arm", arm, experiment.arms) for arm in arms]
     runs = []
     for arm in chosen:
         values = _merged(defaults, experiment.common, experiment.arms[arm], changes)
         if dataset:
             values["dataset"] = dataset
-        values = _with_data({name: value for name, value in values.items() if name not in PLUMBING})
+        values = _plain(_with_data({name: value for name, value in values.items() if name not in PLUMBING}))
         runs.append((arm, values))
     return [
         Run(name, arm, seed, experiment.template, {**values, "seed": seed}) for seed in seeds for arm, values in runs
@@ -150,22 +128,48 @@ def check(runs):
     ------
     PlanError
     """
-    from course import training  # not above: it takes seconds, and showing results needs none of it
+    runs = {run.arm: run for run in runs if run.template == "train"}.values()
+    if not runs:
+        return
+    from course import measures, training  # not above: it takes seconds, and showing results needs none of it
 
-    for run in {run.arm: run for run in runs if run.template == "train"}.values():
+    for run in runs:
         try:
             config = training.config_from(run.parameters)
+            training.models.check_count("measure_every", run.parameters["measure_every"])
+            for name in run.parameters["measure"]:
+                training.models.check_choice("A measure", name, measures.MEASURES)
             sizes = {name: run.parameters[name] or None for name in ("train_size", "validation_size")}
             loaded = data.load(run.parameters["dataset"], **sizes)
             training.build(config, loaded)
+            if config.batch_size > len(loaded.x_train):
+                raise ValueError(f"batch_size is {config.batch_size}, but there are only {len(loaded.x_train)} images.")
         except (ValueError, TypeError) as error:
             raise PlanError(f"Arm {run.arm!r} cannot be run: {error}") from error
 
 
 def template_defaults(name):
     """The parameters of a template and their defaults, read from its cell tagged `parameters`."""
-    found = papermill.inspect_notebook(TEMPLATES / f"{name}.ipynb")
-    return {parameter: ast.literal_eval(entry["default"]) for parameter, entry in found.items()}
+    cells = json.loads((TEMPLATES / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    (cell,) = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    lines = ast.parse("".join(cell["source"])).body
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+
+
+def _plain(value):
+    """The value as JSON has it, whole numbers as such: 1 and 1.0 are the same run."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _check_kind(name, value, default):
+    kinds = {int: "a whole number", float: "a number", str: "text", dict: "a mapping", list: "a list"}
+    kind, value = type(default), _plain(value)
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise PlanError(f"{name} is {value!r}; give {kinds[kind]}, such as its default, {default!r}.")
 
 
 def _merged(*layers):
@@ -198,29 +202,3 @@ def _known(what, name, known):
     close = get_close_matches(str(name), list(known), n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise PlanError(f"There is no {what} {name!r}.{hint} There are: {', '.join(sorted(known))}.")
-
-
-ALL_THREE = {"norm": "batch", "dense_rate": 0.4, "conv_rate": 0.1, "augmentation": "shift_flip"}
-
-EXPERIMENTS = {
-    "eight": Experiment(
-        question="What do augmentation, batch norm and dropout each bring a convolutional network, and together?",
-        arms={
-            "small": {"options": {"size": "small"}},
-            "medium": {},
-            "augmentation": {"options": {"augmentation": "shift_flip"}},
-            "batch norm": {"options": {"norm": "batch"}},
-            "dropout": {"options": {"dense_rate": 0.4, "conv_rate": 0.1}},
-            "both": {"options": {"norm": "batch", "dense_rate": 0.4, "conv_rate": 0.1}},
-            "all three": {"options": ALL_THREE},
-            "large": {"options": {"size": "large", **ALL_THREE}},
-        },
-        common={
-            "dataset": "fashion_mnist", "train_size": 4_000, "validation_size": 6_000, "model": "cnn",
-            "options": {"size": "medium"}, "epochs": 60, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine",
-            "measure_every": 5, "measure": ["test"],
-        },
-        seeds=5,
-        small={"train_size": 1_000, "epochs": 8, "measure_every": 2, "seeds": 1},
-    ),
-}  # fmt: skip

@@ -4,6 +4,7 @@ A run is done when its folder is there, and a folder appears whole or not at all
 whenever, the next sweep computes what is missing and nothing else.
 """
 
+import errno
 import io
 import json
 import os
@@ -11,16 +12,19 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from contextlib import contextmanager, redirect_stderr
+import threading
+import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from uuid import uuid4
 
-import dask
+import numpy as np
 import pandas as pd
-from distributed import Client, LocalCluster, WorkerPlugin, as_completed
 
-from course import experiments, intervals
+# Dask and papermill are imported where a sweep begins: the kernel of each run imports this file, too.
+from course import experiments
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 ROW, HISTORY, NOTEBOOK = "row.json", "history.parquet", "notebook.ipynb"
@@ -28,10 +32,13 @@ ROW, HISTORY, NOTEBOOK = "row.json", "history.parquet", "notebook.ipynb"
 # own makes a run the same whatever runs beside it. oneDNN halves the time of convolutions.
 KERNEL_SETTINGS = {
     "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    "TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "COURSE_PROGRESS": "0", "COURSE_WIDGETS": "0",
-    "JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "120",
+    "TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "COURSE_PROGRESS": "lines", "COURSE_WIDGETS": "0",
 }  # fmt: skip
+# Unless the user has set them.
+KERNEL_DEFAULTS = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "120"}
 KERNEL_DEATHS = 3  # how often the kernel of a run may die before the run counts as failed
+KERNEL_START_SECONDS = 300  # on a busy machine
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 
 class SweepError(RuntimeError):
@@ -47,13 +54,16 @@ class Outcome:
     done, present, failed : list
         Runs computed now, runs that were there before, and pairs (run, message).
     seconds : float
-        Wall time.
+        Wall time so far.
+    left : float or None
+        Estimate of the seconds left; None before the first run is over.
     """
 
     done: list = field(default_factory=list)
     present: list = field(default_factory=list)
     failed: list = field(default_factory=list)
     seconds: float = 0.0
+    left: float | None = None
 
 
 def save(folder, metrics, history, provenance):
@@ -91,7 +101,7 @@ def revision():
 # In a worker ------------------------------------------------------------------------------------------------
 
 
-def execute(run, template, out):
+def execute(run, template, out, backend):
     """Execute the template of one run in a kernel of its own.
 
     Parameters
@@ -101,53 +111,101 @@ def execute(run, template, out):
         The notebook's text: the worker may be on another machine.
     out : str
         The sweep's folder; where the worker sees it, the log grows there and checkpoints are kept there.
+    backend : str
+        Keras's: the driver's, which is part of the run's key.
 
     Returns
     -------
     dict
-        "files": content by name; "error": None, or one line.
+        "files": content by name; "error": None, or one line; "seconds". None if another sweep has computed
+        the run meanwhile.
     """
     import multiprocessing
 
     import papermill
-    from nbclient.exceptions import DeadKernelError
+    from distributed import get_worker
 
     # Dask's workers are daemons, which may have no children; the fork server of the warm kernels is one.
     multiprocessing.current_process().daemon = False
-    os.environ.update(KERNEL_SETTINGS)
-    start = monotonic()
-    with tempfile.TemporaryDirectory(prefix="run_") as scratch:
-        scratch, shared = Path(scratch), Path(out)
+    os.environ.update(KERNEL_DEFAULTS | os.environ | KERNEL_SETTINGS | {"KERAS_BACKEND": backend})
+    start, shared = monotonic(), Path(out)
+    if (shared / "runs" / run.key).is_dir():
+        return None
+    # In Dask's own folder, which the next worker on this machine clears if this one is killed.
+    with tempfile.TemporaryDirectory(dir=get_worker().local_directory, prefix="run_") as scratch:
+        scratch = Path(scratch).resolve()
         source = scratch / "template.ipynb"
-        source.write_text(template)
-        log_path = (shared / "logs" if (shared / "logs").is_dir() else scratch) / f"{run.key}.log"
+        source.write_text(template, encoding="utf-8")
+        log_folder = shared / "logs" if (shared / "logs").is_dir() else scratch
         plumbing = {"save_to": str(scratch)}
         if (shared / "checkpoints").is_dir():
             plumbing["checkpoint"] = str(shared / "checkpoints" / run.key)
-        error = None
-        with open(log_path, "w") as log:
+        with open(log_folder / f"{run.key}.log", "w+", encoding="utf-8") as log, _kernels_die_if_cancelled(scratch) as stopped:
             print(f"{run.experiment}, {run.arm}, seed {run.seed}", file=log, flush=True)
             for attempt in range(1, KERNEL_DEATHS + 1):
                 error = None
                 try:
-                    with redirect_stderr(log):
-                        papermill.execute_notebook(
-                            source, scratch / NOTEBOOK, run.parameters | plumbing, kernel_name="python3",
-                            progress_bar=False, stdout_file=log, stderr_file=log, cwd=scratch,
-                        )  # fmt: skip
+                    papermill.execute_notebook(
+                        source, scratch / NOTEBOOK, run.parameters | plumbing, kernel_name="python3", cwd=scratch,
+                        progress_bar=False, stdout_file=log, stderr_file=log, start_timeout=KERNEL_START_SECONDS,
+                    )  # fmt: skip
                     break
-                except DeadKernelError:
+                except RuntimeError as death:  # nbclient's, while the kernel starts or later
                     error = f"its kernel died {attempt} times (killed, or out of memory?)"
-                    print(f"The kernel died; attempt {attempt} of {KERNEL_DEATHS} is over.", file=log, flush=True)
+                    print(f"Attempt {attempt} of {KERNEL_DEATHS}: {death}", file=log, flush=True)
+                    if stopped.is_set():
+                        break
                 except papermill.PapermillExecutionError as failure:
                     error = f"{failure.ename}: {failure.evalue}"
-                    print(error, file=log)
+                    print(error, file=log, flush=True)
                     break
-        if error is None and not (scratch / ROW).exists():
-            error = "its template ended without calling sweeps.save"
-        files = {name: (scratch / name).read_bytes() for name in (ROW, HISTORY, NOTEBOOK) if (scratch / name).exists()}
-        files["log.txt"] = log_path.read_bytes()
+            log.seek(0)
+            files = {"log.txt": log.read().encode()}
+        names = [name for name in (ROW, HISTORY, NOTEBOOK) if (scratch / name).exists()]
+        files |= {name: (scratch / name).read_bytes() for name in names}
+        if error is None and not {ROW, HISTORY} <= set(files):
+            error = "its template ended without saving results (sweeps.save)"
     return {"files": files, "error": error, "seconds": monotonic() - start}
+
+
+@contextmanager
+def _kernels_die_if_cancelled(folder):
+    """While the block runs: kill the kernels in a folder as soon as nobody waits for this task any more.
+
+    Dask does not interrupt a task when its driver stops or is killed; on a cluster a run would go on for hours.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    key, over, stopped = worker.get_current_task(), threading.Event(), threading.Event()
+
+    def watch():
+        while not over.wait(0.5):
+            task = worker.state.tasks.get(key)
+            if task is None or task.state in ("cancelled", "forgotten"):
+                stopped.set()
+                _kill_children(folder)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield stopped
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _kill_children(folder):
+    """Kill the kernels of this process that work in a folder."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        try:
+            # A kernel has a session of its own; the fork server, which may have come from this folder, has not.
+            if Path(child.cwd()) == folder and (os.name == "nt" or os.getsid(child.pid) == child.pid):
+                child.kill()
+        except (psutil.Error, ProcessLookupError):
+            pass
 
 
 # In the driver ----------------------------------------------------------------------------------------------
@@ -180,24 +238,31 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
         If the folder cannot be written, the disk is full, or the scheduler cannot be reached.
     """
     start = monotonic()
-    folder = _prepare(Path(out) / runs[0].experiment)
+    folder = _prepare(Path(out).resolve() / runs[0].experiment)
     known = set(collect(folder)["key"])
     outcome = Outcome(present=[run for run in runs if run.key in known])
     if begin:
         begin(outcome)
     missing = {run.key: run for run in runs if run.key not in known}
     if missing:
-        template = (experiments.TEMPLATES / f"{runs[0].template}.ipynb").read_text()
-        with _client(workers or os.cpu_count(), scheduler, folder / "logs" / "workers.txt") as client:
+        from distributed import as_completed
+
+        template = (experiments.TEMPLATES / f"{runs[0].template}.ipynb").read_text(encoding="utf-8")
+        with _client(min(workers or os.cpu_count(), len(missing)), scheduler, folder / "logs" / "workers.txt") as client:
+            begun = monotonic()
             futures = {
-                client.submit(execute, run, template, str(folder), key=f"{run.experiment}-{key}", pure=False, retries=0): run
+                client.submit(
+                    execute, run, template, str(folder), experiments.backend(), pure=False, key=f"{run.experiment}-{key}-{uuid4().hex}",
+                ): run
                 for key, run in missing.items()
             }  # fmt: skip
+            time_left = _TimeLeft(len(futures), sum(client.ncores().values()))
             for future in as_completed(futures):
                 run = futures[future]
                 error = _keep(run, future, folder)
                 (outcome.failed.append((run, error)) if error else outcome.done.append(run))
                 outcome.seconds = monotonic() - start
+                outcome.left = time_left.after_one(monotonic() - begun)
                 if report:
                     report(run, error, outcome)
                 future.release()
@@ -206,12 +271,44 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
     return outcome
 
 
+class _TimeLeft:
+    """Estimates the time left of runs that take turns on some workers.
+
+    Parameters
+    ----------
+    remaining, workers : int
+    """
+
+    def __init__(self, remaining, workers):
+        self.remaining, self.workers = remaining, workers
+        self.starts = [0.0] * min(workers, remaining)  # of the runs under way; the first is the oldest
+        self.seconds = []
+
+    def after_one(self, now):
+        """Seconds left when one more run is over, `now` seconds after the start."""
+        self.remaining -= 1
+        self.seconds.append(now - self.starts.pop(0))
+        if self.remaining > len(self.starts):
+            self.starts.append(now)
+        mean = sum(self.seconds) / len(self.seconds)
+        under_way = sum(min(now - start, mean) for start in self.starts)
+        return (self.remaining * mean - under_way) / max(1, len(self.starts))
+
+
 def _keep(run, future, folder):
     """Write what a run put out; None, or why it failed."""
+    from distributed import KilledWorker
+
     try:
         result = future.result()
-    except Exception as error:  # the worker died too often, or cannot import the course
+    except KilledWorker:
+        return "its workers died again and again (killed, or out of memory?)"
+    except Exception as error:  # such as a worker that cannot import the course
+        if getattr(error, "errno", None) in CANNOT_WRITE:
+            raise SweepError(_cannot_write(folder, error)) from error
         return f"{type(error).__name__}: {error}"
+    if result is None:
+        return None
     place = folder / ("failed" if result["error"] else "runs") / run.key
     row = {"key": run.key, "setting": run.setting, "experiment": run.experiment, "arm": run.arm, "seed": run.seed}
     row["parameters"] = run.parameters
@@ -220,23 +317,36 @@ def _keep(run, future, folder):
         found = json.loads(files[ROW])
         found["provenance"]["wall_seconds"] = round(result["seconds"], 2)  # with the kernel's start and all measuring
         files[ROW] = json.dumps(row | found, indent=1).encode()
-    with _clear_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".new_") as scratch:
-        new = Path(scratch) / run.key
-        new.mkdir()
-        for name, content in files.items():
-            (new / name).write_bytes(content)
-        if result["error"] and place.exists():
-            shutil.rmtree(place)  # of an earlier attempt
-        if not place.exists():
-            os.rename(new, place)
+    with _clear_errors(folder):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".new_") as scratch:
+            new = Path(scratch) / run.key
+            new.mkdir()
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+            if result["error"] and place.exists():
+                shutil.rmtree(place)  # of an earlier attempt
+            try:
+                os.rename(new, place)
+            except OSError:
+                if not place.exists():  # or another sweep was faster, and all is well
+                    raise
         if not result["error"]:
             shutil.rmtree(folder / "failed" / run.key, ignore_errors=True)
-    (folder / "logs" / f"{run.key}.log").unlink(missing_ok=True)  # it is in the run's folder now
+        (folder / "logs" / f"{run.key}.log").unlink(missing_ok=True)  # it is in the run's folder now
     return result["error"]
 
 
 @contextmanager
 def _client(workers, scheduler, log):
+    from distributed import Client, LocalCluster, WorkerPlugin
+
+    class Quiet(WorkerPlugin):
+        """Sends what a worker, its fork server and its kernels write to stderr into a file."""
+
+        def setup(self, worker):
+            with open(log, "a") as file:
+                os.dup2(file.fileno(), 2)
+
     if scheduler:
         try:
             client = Client(scheduler, timeout=15)
@@ -246,32 +356,26 @@ def _client(workers, scheduler, log):
                 "with `dask worker ADDRESS --nthreads 1`."
             ) from error
         with client:
-            if not client.scheduler_info()["workers"]:
-                raise SweepError(f"The scheduler at {scheduler} has no workers; start some: `dask worker {scheduler}`.")
+            threads = client.ncores().values()
+            if not threads or max(threads) > 1:  # papermill changes the folder of its whole process
+                trouble = "a worker with several threads" if threads else "no workers"
+                raise SweepError(
+                    f"The scheduler at {scheduler} has {trouble}; each run needs a process of its own. Start workers "
+                    f"with `dask worker {scheduler} --nworkers 2 --nthreads 1`."
+                )
             yield client
         return
-    # No dashboard: it needs a port and a package. The memory is the kernels', which Dask does not see.
+    # Any free port: the usual one may be taken, which Dask would warn of. The memory is the kernels', which it
+    # does not see.
     with (
-        dask.config.set({"distributed.worker.daemon": False}),
         LocalCluster(
-            workers, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0, silence_logs=50,
-            env=KERNEL_SETTINGS,
+            workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
+            silence_logs=50,
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip
-        client.register_plugin(_Quiet(str(log)))
+        client.register_plugin(Quiet())
         yield client
-
-
-class _Quiet(WorkerPlugin):
-    """Sends what a worker, its fork server and its kernels write to stderr into a file."""
-
-    def __init__(self, log):
-        self.log = log
-
-    def setup(self, worker):
-        with open(self.log, "a") as file:
-            os.dup2(file.fileno(), 2)
 
 
 def _prepare(folder):
@@ -279,7 +383,8 @@ def _prepare(folder):
         for name in ("runs", "failed", "logs", "checkpoints"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".new_*"):
-            shutil.rmtree(left, ignore_errors=True)
+            if time.time() - left.stat().st_mtime > 3600:  # else it may be of another sweep that is at work
+                shutil.rmtree(left, ignore_errors=True)
         tempfile.TemporaryFile(dir=folder).close()
     return folder
 
@@ -289,10 +394,14 @@ def _clear_errors(folder):
     try:
         yield
     except OSError as error:
-        raise SweepError(
-            f"Cannot write to {folder}: {error.strerror or error}. Free some space or choose another folder with "
-            "--out, and run this again: finished runs are kept."
-        ) from error
+        raise SweepError(_cannot_write(folder, error)) from error
+
+
+def _cannot_write(folder, error):
+    return (
+        f"Cannot write to {folder}: {error.strerror or error}. Free some space or choose another folder with "
+        "--out, and run this again: finished runs are kept."
+    )
 
 
 # The tables -------------------------------------------------------------------------------------------------
@@ -308,28 +417,49 @@ def collect(folder):
     """
     folder = Path(folder)
     runs, histories = _read(folder / "runs.parquet"), _read(folder / "history.parquet")
-    known = set(runs["key"]) if len(runs) else set()
-    new = [path for path in sorted((folder / "runs").glob("*")) if path.name not in known]
+    known = set(runs["key"]) & set(histories["key"])
+    new = [path for path in sorted((folder / "runs").glob("[!.]*")) if path.is_dir() and path.name not in known]
     if new:
-        rows = [json.loads((path / ROW).read_text()) for path in new]
-        flat = [
-            {**row, "parameters": json.dumps(row["parameters"], sort_keys=True), **row["metrics"], **row["provenance"]}
-            for row in rows
-        ]
-        added = pd.DataFrame(flat).drop(columns=["metrics", "provenance"])
-        parts = [pd.read_parquet(path / HISTORY).assign(key=path.name) for path in new]
-        runs = pd.concat([part for part in (runs, added) if len(part)], ignore_index=True)
-        histories = pd.concat([part for part in (histories, *parts) if len(part)], ignore_index=True)
-        runs = runs.sort_values(["arm", "seed", "key"], ignore_index=True)
+        rows, parts = zip(*map(_read_run, new), strict=True)
+        runs, histories = _joined(runs, pd.DataFrame(rows)), _joined(histories, *parts)
+        runs = runs.drop_duplicates("key").sort_values(["arm", "seed", "key"], ignore_index=True)
         with _clear_errors(folder):
             # The history first: a kill between the two leaves rows to be added again, and none without history.
             _write(histories.drop_duplicates(["key", "epoch", "split", "mode", "metric"]), folder / "history.parquet")
             _write(runs, folder / "runs.parquet")
-    return runs if len(runs) else pd.DataFrame(columns=["key", "setting", "experiment", "arm", "seed", "parameters"])
+    return runs
+
+
+def _read_run(path):
+    """The row of a run, flat, and its history."""
+    try:
+        row = json.loads((path / ROW).read_text())
+        parameters = json.dumps(row["parameters"], sort_keys=True)
+        flat = row | {"parameters": parameters} | row.pop("metrics") | row.pop("provenance")
+        return flat, pd.read_parquet(path / HISTORY).assign(key=path.name)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SweepError(
+            f"{path} is damaged ({type(error).__name__}: {error}). Remove this folder: the next sweep computes the run again."
+        ) from error
 
 
 def _read(path):
-    return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    try:
+        table = pd.read_parquet(path)
+        table["key"]  # what all else hangs on
+        return table
+    except FileNotFoundError:
+        names = ["key", "setting", "experiment", "arm", "seed", "parameters"]
+        return pd.DataFrame(columns=["epoch", "split", "mode", "metric", "value", "key"] if path.stem == "history" else names)
+    except (OSError, ValueError, KeyError) as error:
+        raise SweepError(
+            f"{path} is damaged ({type(error).__name__}: {error}). Remove it, and history.parquet and runs.parquet beside "
+            "it: they are made again from the folders of the runs; if those are not there, `git checkout` brings them back."
+        ) from error
+
+
+def _joined(*tables):
+    return pd.concat([table for table in tables if len(table)], ignore_index=True)
 
 
 def _write(table, path):
@@ -360,7 +490,7 @@ def load(runs, out=RESULTS):
         `history` has the columns arm and seed, too.
     """
     folder = Path(out) / runs[0].experiment
-    rows = collect(folder) if (folder / "runs").is_dir() else _read(folder / "runs.parquet")
+    rows = collect(folder)
     if not len(rows):
         raise SweepError(f"There are no results of {runs[0].experiment!r} yet: `course experiment {runs[0].experiment}`.")
     arms = {run.setting: run.arm for run in runs}
@@ -381,21 +511,29 @@ def table(name, out=RESULTS):
         if row["setting"] in planned:
             return ""
         usual, own = plain.get(row["arm"], {}), json.loads(row["parameters"])
-        return ", ".join(f"{key}={own[key]}" for key in own if key != "seed" and own[key] != usual.get(key))
+        differences = [f"{key}={own[key]}" for key in own if key != "seed" and own[key] != usual.get(key)]
+        return ", ".join(differences) or f"backend={row['backend']}"
 
-    return rows.assign(changed=rows.apply(changed, axis=1))
+    return rows.assign(changed=[changed(row) for row in rows.to_dict("records")])
 
 
 def summary(rows, metrics):
     """One row an arm: the number of seeds, and each metric's mean over them with its 95 % interval."""
+    from course import intervals  # not above: SciPy takes seconds, too
+
+    usable = rows.select_dtypes("number").columns
+    for metric in metrics:
+        if metric not in usable:
+            raise SweepError(f"There is no metric {metric!r}; there are: {', '.join(sorted(usable.drop('seed')))}.")
     lines = []
     for (arm, changed, _), group in rows.groupby(["arm", "changed", "setting"], sort=False):
         line = {"arm": arm, "changed": changed, "seeds": len(group)}
         for metric in metrics:
-            if metric not in group:
-                usable = sorted(set(group.columns[group.dtypes == float]))
-                raise SweepError(f"There is no metric {metric!r}; there are: {', '.join(usable)}.")
-            values = group[metric].dropna()
-            line[metric] = str(intervals.mean_interval(values)) if len(values) > 1 else f"{values.mean():+.3f}"
+            values = group[metric]
+            wrong = int((~np.isfinite(values)).sum())
+            if wrong:
+                line[metric] = f"not finite in {wrong} of {len(values)}"
+            else:
+                line[metric] = str(intervals.mean_interval(values)) if len(values) > 1 else f"{values.mean():+.3f}"
         lines.append(line)
     return pd.DataFrame(lines)

@@ -196,7 +196,8 @@ def train(
         A file that the state is saved to after an epoch, at most every 20 s, and that a killed training of
         the same config, data and backend goes on from. It is removed when the training is complete.
     progress : bool
-        Show a progress bar (the environment variable COURSE_PROGRESS=0 turns all bars off).
+        Show a progress bar (with the environment variable COURSE_PROGRESS=0 there is none; with "lines" a line of
+        text tells of each measurement instead).
 
     Returns
     -------
@@ -229,7 +230,7 @@ def train(
         _copy_state(model, engine)
     bar = tqdm(
         total=config.epochs * steps, desc="training", unit="step", leave=False, file=sys.stdout,
-        disable=not progress or os.environ.get("COURSE_PROGRESS") == "0",
+        disable=not progress or os.environ.get("COURSE_PROGRESS") in ("0", "lines"),
     )  # fmt: skip
     with bar:
         try:
@@ -255,6 +256,8 @@ def train(
                 rows += [_row(epoch, "train", "training", metric, value) for metric, value in logged.items()]
                 if epoch % measure_every == 0 or epoch == config.epochs:
                     rows += _measure(model, data, epoch, measure_size)
+                    if os.environ.get("COURSE_PROGRESS") == "lines":
+                        print(f"epoch {epoch} of {config.epochs}, {seconds:.0f} s, {_in_words(rows)}")
                 if checkpoint and perf_counter() - saved > CHECKPOINT_SECONDS:
                     _save_checkpoint(checkpoint, identity, model, epoch, seconds, rows)
                     saved = perf_counter()
@@ -504,6 +507,11 @@ def _measure(model, data, epoch, measure_size):
         for split, (x, y) in parts.items()
         for metric, value in evaluate(model, x, y).items()
     ]
+
+
+def _in_words(rows):
+    """The last measurement, for a log."""
+    return ", ".join(f"{split} {metric} {value:.4f}" for _, split, _, metric, value in rows[-4:])
 
 
 def _row(epoch, split, mode, metric, value):
