@@ -15,7 +15,7 @@ from course import training
 BatchNorm, Dropout = keras.layers.BatchNormalization, keras.layers.Dropout  # spatial dropout is a Dropout, too
 TARGETS = {"fashion_mnist": 0.78, "digits": 0.9}  # validation accuracy that "target" waits for
 BATCH_SIZES = (1, 2, 8, 32, 128)
-MOST_BATCHES = 500  # of a size: a thousand single images would take longer than the training
+MOST_BATCHES = 250  # of a size: a thousand single images would take longer than the training
 MOST_IMAGES = 2_000  # training images that statistics are taken of
 
 
@@ -46,7 +46,7 @@ def recomputed(run, data):
 def batch_statistics(run, data):
     """Validation accuracy with the statistics of each batch: batch norm in training mode, dropout off.
 
-    `batch_1_accuracy` to `batch_128_accuracy`: shuffled batches, at most 500 of a size. `sorted_accuracy`: batches of
+    `batch_1_accuracy` to `batch_128_accuracy`: shuffled batches, at most 250 of a size. `sorted_accuracy`: batches of
     128 sorted by class. `polluted_accuracy`: in inference mode, after the sorted pass has moved the moving statistics.
     Images that fill no batch are left out; fewer than 128 are one batch.
     """
