@@ -252,5 +252,41 @@ def _explained():
         raise typer.Exit(130) from None
 
 
+@app.command()
+def claims(
+    claim: Annotated[str | None, typer.Argument(help="Id of a claim to test here and now, in about a minute.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Run all experiments of the ledger: overnight, or on a cluster.")] = False,
+    dataset: Annotated[str | None, typer.Option(help="fashion_mnist, digits or auto.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many repetitions.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time on this machine; by default one a core.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")] = None,
+    out: Out = None,
+) -> None:
+    """Show the ledger of claims and verdicts; with an id, test that claim on a small scale."""
+    from course import experiments, ledger, sweeps
+
+    with _explained():
+        if everything:
+            for name in experiments.EXPERIMENTS:
+                run_sweep(experiments.plan(name, dataset=dataset, seeds=seeds), out, workers, scheduler)
+        if claim is None:
+            console.print(_rich(ledger.table(ledger.look_up(out or sweeps.RESULTS)), "The ledger"))
+            return
+        one = ledger.find(claim)
+        console.print(f"{one.sentence} ({one.source})", markup=False)
+        live = out or sweeps.RESULTS / "live"
+        groups = ledger.runs_of(one, small=True, seeds=seeds, dataset=dataset)
+        for runs in groups:
+            run_sweep(runs, live, workers, scheduler)
+        entry = ledger.judge_runs(one, groups, live)
+        if entry.missing:
+            raise sweeps.SweepError(entry.missing)
+        console.print(_rich(ledger.details(entry), one.id))
+        (committed,) = [line for line in ledger.look_up() if line.claim is one]
+        console.print(f"Here, on a small scale: {entry.verdict}. In the ledger: {committed.verdict}.", style="bold")
+        if one.known:
+            console.print(one.known, markup=False)
+
+
 if __name__ == "__main__":
     app(prog_name="course")

@@ -93,7 +93,7 @@ def plan(name, *, dataset=None, seeds=None, small=False, parameters=None, arms=N
     PlanError
         For an unknown experiment, arm, parameter or data set, or a bad number of seeds.
     """
-    experiment = EXPERIMENTS[_known("experiment", name, EXPERIMENTS)]
+    experiment = EXPERIMENTS[known("experiment", name, EXPERIMENTS)]
     changes = {**(experiment.small if small else {}), **(parameters or {})}
     count = changes.pop("seeds", experiment.seeds)
     seeds = count if seeds is None else seeds
@@ -104,11 +104,11 @@ def plan(name, *, dataset=None, seeds=None, small=False, parameters=None, arms=N
     defaults = template_defaults(experiment.template)
     for parameter, value in changes.items():
         first, _, entry = parameter.partition(".")
-        _known(f"parameter of {experiment.template}", first, set(defaults) - set(PLUMBING))
+        known(f"parameter of {experiment.template}", first, set(defaults) - set(PLUMBING))
         if first == "seed":
             raise PlanError("seed is not a parameter to set: each run has its own. Say how many with --seeds.")
         _check_kind(first, {entry: value} if entry else value, defaults[first])
-    chosen = list(experiment.arms) if arms is None else [_known("arm", arm, experiment.arms) for arm in arms]
+    chosen = list(experiment.arms) if arms is None else [known("arm", arm, experiment.arms) for arm in arms]
     runs = []
     for arm in chosen:
         values = _merged(defaults, experiment.common, experiment.arms[arm], changes)
@@ -187,7 +187,7 @@ def _merged(*layers):
 
 def _with_data(values):
     """With the data set's own name instead of `auto`, and sizes that it has."""
-    name = data.resolve(_known("data set", values["dataset"], ("auto", *data.SIZES)))
+    name = data.resolve(known("data set", values["dataset"], ("auto", *data.SIZES)))
     values["dataset"] = name
     if name == "digits":
         for part, most in zip(("train_size", "validation_size"), data.SIZES["digits"], strict=False):
@@ -196,7 +196,8 @@ def _with_data(values):
     return values
 
 
-def _known(what, name, known):
+def known(what, name, known):
+    """The name itself, if it is known; else PlanError, which says what is."""
     if name in known:
         return name
     close = get_close_matches(str(name), list(known), n=1)

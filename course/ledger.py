@@ -7,6 +7,12 @@ Fixed before the runs: the contrasts, what they are expected to be if the claim 
 difference that matters, which is one point of accuracy, 0.02 nats of loss, and 0.05 nats or one point of a gap.
 """
 
+from dataclasses import dataclass
+from functools import cache, partial
+
+import pandas as pd
+
+from course import claims, experiments, sweeps
 from course.claims import Claim, Contrast
 
 SMALLEST = {"accuracy": 0.01, "loss": 0.02, "gap_loss": 0.05, "gap_accuracy": 0.01}
@@ -367,3 +373,142 @@ CLAIMS = [
     ),
 ]  # fmt: skip
 BY_ID = {claim.id: claim for claim in CLAIMS}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the ledger: a claim, what was found on each of its contrasts, and the verdict.
+
+    `missing` says what there are no results of yet; then the verdict is "not measured".
+    """
+
+    claim: Claim
+    findings: tuple[claims.Finding, ...]
+    verdict: str
+    missing: str = ""
+
+    @property
+    def more_seeds(self):
+        """How many seeds more would probably decide all contrasts; None: more than a thousand."""
+        wanted = [finding.more_seeds for finding in self.findings if finding.says == "undecided"]
+        return None if None in wanted else max(wanted, default=0)
+
+
+def find(id):
+    """The claim of this id.
+
+    Raises
+    ------
+    course.experiments.PlanError
+        If there is none; names those there are.
+    """
+    return BY_ID[experiments.known("claim", id, BY_ID)]
+
+
+def look_up(out=sweeps.RESULTS):
+    """What the results in a folder say about every claim.
+
+    Parameters
+    ----------
+    out : path
+
+    Returns
+    -------
+    list of Entry
+    """
+    rows_of = cache(partial(_rows, out=out))
+    return [_entry(claim, rows_of) for claim in CLAIMS]
+
+
+def runs_of(claim, *, small, seeds=None, dataset=None):
+    """The runs that a claim needs, by experiment: of each only the arms in its contrasts.
+
+    Parameters
+    ----------
+    claim : Claim
+    small : bool
+        The version that takes about a minute: 3 seeds of short runs.
+    seeds, dataset
+        As for `experiments.plan`.
+
+    Returns
+    -------
+    list of list of course.experiments.Run
+    """
+    arms = {}
+    for contrast in claim.contrasts:
+        arms.setdefault(contrast.experiment, []).extend(arm for arm, _ in contrast.terms)
+    if small and seeds is None:
+        seeds = 3
+    return [
+        experiments.plan(name, arms=dict.fromkeys(named), small=small, seeds=seeds, dataset=dataset)
+        for name, named in arms.items()
+    ]
+
+
+def judge_runs(claim, groups, out):
+    """The entry of one claim from the runs that `runs_of` gave, once they are done.
+
+    Returns
+    -------
+    Entry
+    """
+    tables = {runs[0].experiment: partial(sweeps.load, runs, out) for runs in groups}
+    seeds = {run.seed for runs in groups for run in runs}
+    return _entry(claim, lambda name: tables[name]()[0].query("seed in @seeds"))
+
+
+def _rows(name, out):
+    return sweeps.load(experiments.plan(name, seeds=1), out)[0]
+
+
+def _entry(claim, rows_of):
+    try:
+        found = tuple(claims.findings(claim, rows_of))
+    except (sweeps.SweepError, ValueError, FileNotFoundError) as error:
+        return Entry(claim, (), "not measured", str(error))
+    return Entry(claim, found, claims.verdict(found))
+
+
+def table(entries):
+    """The ledger as a table: one row a claim.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, claim, source, verdict, seeds, "more seeds" (that would decide it).
+    """
+    rows = []
+    for entry in entries:
+        counts = [len(finding.values) for finding in entry.findings]
+        more = "" if entry.verdict != "undecided" else entry.more_seeds or f"over {claims.MOST_SEEDS:,}"
+        rows.append(
+            {"id": entry.claim.id, "claim": entry.claim.sentence, "source": entry.claim.source, "verdict": entry.verdict,
+             "seeds": min(counts, default=0), "more seeds": more}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def details(entry):
+    """The contrasts of one claim: what was expected, what was found.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    return pd.DataFrame(
+        {"contrast": finding.contrast.name, "expected": _expectation(finding.contrast),
+         "found": _digits(finding.interval, finding.contrast.smallest), "says": finding.says,
+         "more seeds": "" if finding.says != "undecided" else finding.more_seeds or f"over {claims.MOST_SEEDS:,}"}
+        for finding in entry.findings
+    )  # fmt: skip
+
+
+def _expectation(contrast):
+    least = f"{contrast.smallest:g}"
+    return {"higher": f"above {least}", "lower": f"below {-contrast.smallest:g}", "same": f"within {least}"}[contrast.expected]
+
+
+def _digits(interval, smallest):
+    form = "+.1e" if smallest < 1e-3 else "+.3f"
+    return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"

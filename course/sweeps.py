@@ -417,7 +417,7 @@ def collect(folder):
     """
     folder = Path(folder)
     runs, histories = _read(folder / "runs.parquet"), _read(folder / "history.parquet")
-    known = set(runs["key"]) & set(histories["key"])
+    known = set(runs["key"])  # a run may have no history, and a row is written after its history
     new = [path for path in sorted((folder / "runs").glob("[!.]*")) if path.is_dir() and path.name not in known]
     if new:
         rows, parts = zip(*map(_read_run, new), strict=True)
@@ -459,7 +459,8 @@ def _read(path):
 
 
 def _joined(*tables):
-    return pd.concat([table for table in tables if len(table)], ignore_index=True)
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else tables[0]
 
 
 def _write(table, path):
