@@ -369,7 +369,7 @@ def _client(workers, scheduler, log):
     # does not see.
     with (
         LocalCluster(
-            workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
             silence_logs=50,
         ) as cluster,
         Client(cluster) as client,
