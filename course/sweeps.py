@@ -243,7 +243,9 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
     outcome = Outcome(present=[run for run in runs if run.key in known])
     if begin:
         begin(outcome)
-    missing = {run.key: run for run in runs if run.key not in known}
+    # Seed by seed, so that a sweep that is stopped leaves whole pairs; the last arms first, because the catalogue
+    # lists the long ones last, and a long run that begins last would leave the other workers idle.
+    missing = {run.key: run for run in sorted(reversed(runs), key=lambda run: run.seed) if run.key not in known}
     if missing:
         from distributed import as_completed
 
