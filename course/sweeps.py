@@ -38,6 +38,7 @@ KERNEL_SETTINGS = {
 KERNEL_DEFAULTS = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "120"}
 KERNEL_DEATHS = 3  # how often the kernel of a run may die before the run counts as failed
 KERNEL_START_SECONDS = 300  # on a busy machine
+SCHEDULER_SECONDS = 15  # to wait for an answer
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 
@@ -351,7 +352,7 @@ def _client(workers, scheduler, log):
 
     if scheduler:
         try:
-            client = Client(scheduler, timeout=15)
+            client = Client(scheduler, timeout=SCHEDULER_SECONDS)
         except (OSError, ValueError) as error:
             raise SweepError(
                 f"No Dask scheduler answers at {scheduler} ({error}). Start one with `dask scheduler`, and workers "
@@ -419,16 +420,20 @@ def collect(folder):
     """
     folder = Path(folder)
     runs, histories = _read(folder / "runs.parquet"), _read(folder / "history.parquet")
-    known = set(runs["key"])  # a run may have no history, and a row is written after its history
+    before = len(runs), len(histories)
+    # Two sweeps that collect at a time may each miss what the other adds; the next one makes up for it.
+    known = set(runs["key"]) & set(histories["key"])
     new = [path for path in sorted((folder / "runs").glob("[!.]*")) if path.is_dir() and path.name not in known]
     if new:
         rows, parts = zip(*map(_read_run, new), strict=True)
         runs, histories = _joined(runs, pd.DataFrame(rows)), _joined(histories, *parts)
         runs = runs.drop_duplicates("key").sort_values(["arm", "seed", "key"], ignore_index=True)
-        with _clear_errors(folder):
-            # The history first: a kill between the two leaves rows to be added again, and none without history.
-            _write(histories.drop_duplicates(["key", "epoch", "split", "mode", "metric"]), folder / "history.parquet")
-            _write(runs, folder / "runs.parquet")
+        histories = histories.drop_duplicates(["key", "epoch", "split", "mode", "metric"])
+        if (len(runs), len(histories)) != before:  # a run may have no history: it is looked at again each time
+            with _clear_errors(folder):
+                # The history first: a kill between the two leaves rows to be added again, and none without history.
+                _write(histories, folder / "history.parquet")
+                _write(runs, folder / "runs.parquet")
     return runs
 
 
