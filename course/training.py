@@ -160,7 +160,7 @@ def build(config, data):
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = config.batch_norm_momentum
-    rate = config.learning_rate
+    rate = float(config.learning_rate)  # Keras refuses a whole number
     if config.schedule == "cosine":
         steps = config.epochs * (len(data.x_train) // config.batch_size)
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)

@@ -282,6 +282,10 @@ def test_a_cosine_schedule_ends_at_zero(digits):
     assert float(training.build(config, digits).optimizer.learning_rate) == pytest.approx(5e-3)
 
 
+def test_a_whole_number_is_a_learning_rate_too(digits):
+    assert float(training.build(replace(FAST, learning_rate=1), digits).optimizer.learning_rate) == 1
+
+
 def test_batch_norm_momentum_reaches_the_layers(digits):
     model = training.build(with_options(replace(FAST, batch_norm_momentum=0.7), norm="batch"), digits)
     assert model.get_layer("norm_1").momentum == 0.7
