@@ -4,8 +4,11 @@ Written down before the runs, and tested on made-up sweeps whose truth is known 
 
 1. A *contrast* is a sum of metrics of arms with weights, such as "both - batch norm", taken seed by seed.
 2. Its interval is SciPy's bootstrap of the mean over seeds. With few seeds a bootstrap interval is too narrow,
-   hence a nominal 99 %: with eight seeds or more it covers the truth in at least 95 % of cases. With fewer seeds
-   it is Student's t interval at 95 %.
+   hence a nominal 99.5 %: with eight seeds or more, and noise that is as likely up as down, normal or with heavy
+   tails, it misses the truth in at most 2.5 % of cases on either side. (At a nominal 99 % it was 2.7 to 3.0 %.)
+   With fewer seeds it is Student's t interval at 95 %. Skewed noise is another matter: with that of an
+   exponential distribution either misses in up to 12 % of cases on one side. The difference of two arms
+   whose noise is skewed alike has no skew.
 3. The contrast *supports* its claim if the whole interval lies where the claim says, by more than the smallest
    difference that matters; it *contradicts* it if the whole interval lies where the claim does not; else it is
    *undecided*, and says how many more seeds it would probably take.
@@ -23,8 +26,10 @@ from scipy import stats
 from course import intervals
 
 EXPECTED = ("higher", "lower", "same")
-CONFIDENCE = 0.99  # nominal, of the bootstrap: see point 2
+CONFIDENCE = 0.995  # nominal, of the bootstrap: see point 2
+NORMAL_QUANTILE = stats.norm.ppf((1 + CONFIDENCE) / 2)
 ENOUGH_SEEDS = 8
+RESAMPLES = 9_999
 MOST_SEEDS = 1_000
 
 
@@ -127,7 +132,7 @@ def interval(values):
     if len(values) < ENOUGH_SEEDS or values.std() == 0:
         return checked
     found = stats.bootstrap(
-        (values,), np.mean, confidence_level=CONFIDENCE, method="percentile", n_resamples=9_999, rng=np.random.default_rng(0)
+        (values,), np.mean, confidence_level=CONFIDENCE, method="percentile", n_resamples=RESAMPLES, rng=np.random.default_rng(0)
     ).confidence_interval  # fmt: skip
     return intervals.Interval(checked.mean, float(found.low), float(found.high), len(values), CONFIDENCE)
 
@@ -157,11 +162,13 @@ def _more_seeds(contrast, found, values):
     boundaries = {"higher": [least], "lower": [-least], "same": [-least, least]}[contrast.expected]
     distance = min(abs(found.mean - boundary) for boundary in boundaries)
     spread = values.std(ddof=1)
-    for count in range(len(values) + 1, MOST_SEEDS + 1):
-        quantile = stats.t.ppf(0.975, count - 1) if count < ENOUGH_SEEDS else stats.norm.ppf((1 + CONFIDENCE) / 2)
-        if quantile * spread / np.sqrt(count) < distance:
-            return count - len(values)
-    return None
+    count = np.arange(len(values) + 1, len(values) + MOST_SEEDS + 1)
+    # A resample varies less than a new sample, by the root.
+    half = NORMAL_QUANTILE * np.sqrt((count - 1) / count) * spread / np.sqrt(count)
+    few = count < ENOUGH_SEEDS
+    half[few] = stats.t.ppf(0.975, count[few] - 1) * spread / np.sqrt(count[few])
+    enough = np.flatnonzero(half < distance)
+    return int(enough[0]) + 1 if len(enough) else None
 
 
 def verdict(findings):

@@ -453,9 +453,13 @@ def judge_runs(claim, groups, out):
     -------
     Entry
     """
-    tables = {runs[0].experiment: partial(sweeps.load, runs, out) for runs in groups}
-    seeds = {run.seed for runs in groups for run in runs}
-    return _entry(claim, lambda name: tables[name]()[0].query("seed in @seeds"))
+    groups = {runs[0].experiment: runs for runs in groups}
+
+    def rows_of(name):
+        rows, _ = sweeps.load(groups[name], out)
+        return rows[rows["key"].isin([run.key for run in groups[name]])]  # not those of other seeds
+
+    return _entry(claim, rows_of)
 
 
 def _rows(name, out):
