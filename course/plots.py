@@ -1,9 +1,11 @@
 """Every picture of the course, in one style: colour-blind-safe, and legible on a projector."""
 
 import io
+import textwrap
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -97,14 +99,33 @@ def curves(axes, arms, metric="loss", split="validation", mode="inference", star
         First epoch to draw: the loss before training may dwarf what matters.
     """
     for index, (arm, runs) in enumerate(arms.items()):
-        values = np.stack([run.curve(metric, split, mode).loc[start:] for run in runs])
-        epochs = runs[0].curve(metric, split, mode).loc[start:].index
-        style = {**line_style(index), "marker": None}
-        axes.plot(epochs, values.mean(axis=0), label=arm, **style)
-        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.2, lw=0)
+        _band(axes, pd.concat([run.curve(metric, split, mode).loc[start:] for run in runs], axis=1), arm, index)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{split} {metric}" + (" (nats)" if metric == "loss" else ""))
     axes.legend()
+
+
+def bands(axes, table, by):
+    """The same from a tidy table of values, one line for each value of a column; without a legend.
+
+    Parameters
+    ----------
+    axes : Axes
+    table : pandas.DataFrame
+        Columns epoch, seed, value and `by`; one row for each value of the three others.
+    by : str
+        Such as "arm" or "split"; its lines come in the order of the table.
+    """
+    for index, (name, lines) in enumerate(table.groupby(by, sort=False)):
+        _band(axes, lines.pivot(index="epoch", columns="seed", values="value"), name, index)
+    axes.set_xlabel("epoch")
+
+
+def _band(axes, values, label, index):
+    """One row an epoch, one column a seed."""
+    style = {**line_style(index), "marker": None}
+    axes.plot(values.index, values.mean(axis=1), label=label, **style)
+    axes.fill_between(values.index, values.min(axis=1), values.max(axis=1), color=style["color"], alpha=0.2, lw=0)
 
 
 def gap(axes, runs, metric="loss"):
@@ -210,3 +231,41 @@ def calibration(axes, named, bins=10):
     axes.set_xlabel("confidence (predicted probability of the chosen class)")
     axes.set_ylabel("fraction that is right")
     axes.legend()
+
+
+SAYS = {"supports": ("o", COLOURS[0], "full"), "contradicts": ("X", COLOURS[1], "full"), "undecided": ("s", "black", "none")}
+
+
+def claim(axes, findings, texts):
+    """The contrasts of a claim, one under the other: interval, values of the seeds, and the side that supports it.
+
+    Parameters
+    ----------
+    axes : Axes
+    findings : sequence of course.claims.Finding
+    texts : sequence of str
+        What stands at the right of each: the numbers.
+
+    The unit of the horizontal axis is the smallest difference that matters; 0.01 where any difference does.
+    """
+    units = [finding.contrast.smallest or 0.01 for finding in findings]
+    ends = np.ravel([[*finding.values, finding.interval.low, finding.interval.high] / np.float64(unit)
+                     for finding, unit in zip(findings, units, strict=True)])  # fmt: skip
+    low, high = min(-2.5, 1.3 * ends.min()), max(2.5, 1.3 * ends.max())
+    if max(-low, high) > 12:
+        axes.set_xscale("symlog", linthresh=2, linscale=0.7)
+    for row, (finding, unit) in enumerate(zip(findings, units, strict=True)):
+        least, interval = finding.contrast.smallest / unit, finding.interval
+        start, end = {"higher": (least, high), "lower": (low, -least), "same": (-least, least)}[finding.contrast.expected]
+        axes.fill_betweenx([row - 0.42, row + 0.42], start, end, color=COLOURS[2], alpha=0.2, lw=0)
+        axes.plot(finding.values / unit, [row + 0.24] * len(finding.values), "|", color="#555555", ms=9, mew=1.2)
+        marker, colour, fill = SAYS[finding.says]
+        axes.plot([interval.low / unit, interval.high / unit], [row - 0.08] * 2, color=colour, lw=3, linestyle="-")
+        axes.plot(interval.mean / unit, row - 0.08, marker, color=colour, ms=9, fillstyle=fill, mew=2)
+    axes.axvline(0, color="black", lw=1.2, linestyle="-")
+    axes.set(xlim=(low, high), ylim=(len(findings) - 0.5, -0.5), xlabel="difference / smallest that matters")
+    axes.set_yticks(range(len(findings)), [textwrap.fill(finding.contrast.name, 42) for finding in findings], fontsize=11)
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(range(len(findings)), texts, fontsize=11)
+    for one in (axes, right):
+        one.tick_params(axis="y", length=0)

@@ -14,7 +14,7 @@ from course import data
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 CELL_SECONDS = 300
-SYLLABUS = ["00", "01", "02", "03", "04", "05", "06", "07", "09", "10"]
+SYLLABUS = ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"]
 NEEDS = {"10_pytorch": "torch"}  # what test_pytorch.py sees to is that the lesson stops cleanly without it
 
 
