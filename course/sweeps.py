@@ -7,6 +7,7 @@ whenever, the next sweep computes what is missing and nothing else.
 import errno
 import io
 import json
+import logging
 import os
 import platform
 import shutil
@@ -301,11 +302,15 @@ class _TimeLeft:
 def _keep(run, future, folder):
     """Write what a run put out; None, or why it failed."""
     from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
 
     try:
         result = future.result()
     except KilledWorker:
         return "its workers died again and again (killed, or out of memory?)"
+    except (CommClosedError, FutureCancelledError):  # the scheduler is gone
+        raise
     except Exception as error:  # such as a worker that cannot import the course
         if getattr(error, "errno", None) in CANNOT_WRITE:
             raise SweepError(_cannot_write(folder, error)) from error
@@ -342,6 +347,8 @@ def _keep(run, future, folder):
 @contextmanager
 def _client(workers, scheduler, log):
     from distributed import Client, LocalCluster, WorkerPlugin
+    from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
 
     class Quiet(WorkerPlugin):
         """Sends what a worker, its fork server and its kernels write to stderr into a file."""
@@ -351,6 +358,7 @@ def _client(workers, scheduler, log):
                 os.dup2(file.fileno(), 2)
 
     if scheduler:
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would say is said below
         try:
             client = Client(scheduler, timeout=SCHEDULER_SECONDS)
         except (OSError, ValueError) as error:
@@ -366,7 +374,13 @@ def _client(workers, scheduler, log):
                     f"The scheduler at {scheduler} has {trouble}; each run needs a process of its own. Start workers "
                     f"with `dask worker {scheduler} --nworkers 2 --nthreads 1`."
                 )
-            yield client
+            try:
+                yield client
+            except (CommClosedError, FutureCancelledError) as error:
+                raise SweepError(
+                    f"The Dask scheduler at {scheduler} answers no more. Start it again, and then this sweep: finished "
+                    "runs are kept."
+                ) from error
         return
     # Any free port: the usual one may be taken, which Dask would warn of. The memory is the kernels', which it
     # does not see.

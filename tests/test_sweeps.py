@@ -123,7 +123,7 @@ class Place:
         return True
 
 
-def wait(condition, what, seconds=120):
+def wait(condition, what, seconds=300):  # much on a free machine; the tests may share theirs
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited for {what}"
@@ -131,7 +131,7 @@ def wait(condition, what, seconds=120):
 
 
 def finish(process):
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=600)
     return process.returncode, output, errors
 
 
@@ -140,7 +140,7 @@ def family(process):
 
 
 def assert_gone(processes):
-    _, alive = psutil.wait_procs(processes, timeout=20)
+    _, alive = psutil.wait_procs(processes, timeout=30)
     alive = [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     for one in alive:
         one.kill()
