@@ -158,9 +158,7 @@ def judge(contrast, values):
 
 def _more_seeds(contrast, found, values):
     """How many seeds more until the interval no longer crosses the boundary next to the mean."""
-    least = contrast.smallest
-    boundaries = {"higher": [least], "lower": [-least], "same": [-least, least]}[contrast.expected]
-    distance = min(abs(found.mean - boundary) for boundary in boundaries)
+    distance = min(abs(found.mean - boundary) for boundary in _boundaries(contrast))
     spread = values.std(ddof=1)
     count = np.arange(len(values) + 1, len(values) + MOST_SEEDS + 1)
     # A resample varies less than a new sample, by the root.
@@ -169,6 +167,22 @@ def _more_seeds(contrast, found, values):
     half[few] = stats.t.ppf(0.975, count[few] - 1) * spread / np.sqrt(count[few])
     enough = np.flatnonzero(half < distance)
     return int(enough[0]) + 1 if len(enough) else None
+
+
+def p_value(finding):
+    """How surprising the finding would be if the truth lay on the nearest boundary, by Student's t; two-sided.
+
+    For corrections over many contrasts only: the verdicts go by intervals. Without spread between seeds it is 0.
+    """
+    count = len(finding.values)
+    distance = min(abs(finding.interval.mean - boundary) for boundary in _boundaries(finding.contrast))
+    error = finding.values.std(ddof=1) / np.sqrt(count)
+    return float(2 * stats.t.sf(distance / error, count - 1)) if error > 0 else 0.0
+
+
+def _boundaries(contrast):
+    least = contrast.smallest
+    return {"higher": [least], "lower": [-least], "same": [-least, least]}[contrast.expected]
 
 
 def verdict(findings):

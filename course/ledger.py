@@ -373,6 +373,22 @@ CLAIMS = [
     ),
 ]  # fmt: skip
 BY_ID = {claim.id: claim for claim in CLAIMS}
+GROUPS = {
+    "What the layers compute": (
+        "formula", "undo", "epsilon", "per-channel", "inference-deterministic", "classic-scaling", "expectation", "ensemble",
+        "recurrent", "layer-norm-features", "determinism",
+    ),
+    "Batch norm": (
+        "ics-cause", "higher-lr", "faster", "initialisation", "depth", "resnet-152", "mild-regulariser", "small-batch",
+        "small-batch-threshold", "eval-mode", "momentum-steps", "leakage", "norm-transformer",
+    ),
+    "Dropout": (
+        "overfit", "co-adaptation", "rate-sweep", "data-size", "conv-dropout", "dropout-off", "train-loss-mode", "mc-dropout",
+    ),
+    "Both together": ("variance-shift", "redundant", "interaction", "both-solve", "both-then-more"),
+    "Placement": ("placement-bn", "bn-before-dropout", "dropout-last"),
+    "The eight experiments of E": ("E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E8-number"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -502,10 +518,39 @@ def details(entry):
     """
     return pd.DataFrame(
         {"contrast": finding.contrast.name, "expected": _expectation(finding.contrast),
-         "found": _digits(finding.interval, finding.contrast.smallest), "says": finding.says,
+         "found": digits(finding), "says": finding.says,
          "more seeds": "" if finding.says != "undecided" else finding.more_seeds or f"over {claims.MOST_SEEDS:,}"}
         for finding in entry.findings
     )  # fmt: skip
+
+
+def report(entry):
+    """One claim in words: what stands above its picture, and the verdict that stands below.
+
+    Returns
+    -------
+    above, below : str
+        Markdown.
+    """
+    claim = entry.claim
+    source = "No text's claim, but a thing to know." if claim.source == "-" else f"Source: **{claim.source}**."
+    asked = " and ".join(f"*{name}*" for name in dict.fromkeys(one.experiment for one in claim.contrasts))
+    above = f"### {claim.id}\n\n> {claim.sentence}\n\n{source} {claim.known}\n\nExperiment: {asked}."
+    if entry.missing:
+        return above, f"Verdict: **{entry.verdict}**. {entry.missing}"
+    counts = sorted({len(finding.values) for finding in entry.findings})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    below = f"Verdict: **{entry.verdict}** ({seeds} seeds)."
+    names = {says: "; ".join(finding.contrast.name for finding in entry.findings if finding.says == says)
+             for says in ("supports", "contradicts", "undecided")}  # fmt: skip
+    if entry.verdict == "depends":
+        below += f" For it: {names['supports']}. Against it: {names['contradicts']}."
+        below += f" Undecided: {names['undecided']}." if names["undecided"] else ""
+        below += f" On what: {claim.depends_on}." if claim.depends_on else ""
+    if entry.verdict == "undecided":
+        more = f"{entry.more_seeds:,}" if entry.more_seeds else f"over {claims.MOST_SEEDS:,}"
+        below += f" If means and spreads stay, about {more} seeds more would decide: {names['undecided']}."
+    return above, below
 
 
 def _expectation(contrast):
@@ -513,6 +558,7 @@ def _expectation(contrast):
     return {"higher": f"above {least}", "lower": f"below {-contrast.smallest:g}", "same": f"within {least}"}[contrast.expected]
 
 
-def _digits(interval, smallest):
-    form = "+.1e" if smallest < 1e-3 else "+.3f"
+def digits(finding):
+    """Mean and interval of a finding, in the units of its metric."""
+    interval, form = finding.interval, "+.1e" if 0 < finding.contrast.smallest < 1e-3 else "+.3f"
     return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"

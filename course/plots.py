@@ -9,6 +9,7 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
 # Okabe and Ito's palette without its yellow, which is too pale on white; lines differ in dash, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -60,7 +61,7 @@ def panels(rows=1, columns=1, *, width=10.0, height=4.2, **options):
     return figure, figure.subplots(rows, columns, **options)
 
 
-def show(figure, caption, alt):
+def show(figure, caption, alt, colours=None):
     """Display a figure with its caption, and with a text in place of it for those who cannot see it.
 
     Parameters
@@ -70,9 +71,15 @@ def show(figure, caption, alt):
         What to see in it, in Markdown; stands below the figure.
     alt : str
         What the figure shows, in one sentence: read aloud by a screen reader.
+    colours : int, optional
+        Reduce the picture to so many: half the size, for a notebook with many.
     """
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
+    if colours:
+        reduced = Image.open(picture).convert("RGB").quantize(colours)
+        picture = io.BytesIO()
+        reduced.save(picture, format="png", optimize=True)
     display(
         {"image/png": picture.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}}
     )  # fmt: skip
@@ -261,10 +268,11 @@ def claim(axes, findings, texts):
         axes.plot(finding.values / unit, [row + 0.24] * len(finding.values), "|", color="#555555", ms=9, mew=1.2)
         marker, colour, fill = SAYS[finding.says]
         axes.plot([interval.low / unit, interval.high / unit], [row - 0.08] * 2, color=colour, lw=3, linestyle="-")
-        axes.plot(interval.mean / unit, row - 0.08, marker, color=colour, ms=9, fillstyle=fill, mew=2)
+        axes.plot(interval.mean / unit, row - 0.08, marker, color=colour, ms=10, fillstyle=fill, mew=0 if fill == "full" else 2)
     axes.axvline(0, color="black", lw=1.2, linestyle="-")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set(xlim=(low, high), ylim=(len(findings) - 0.5, -0.5), xlabel="difference / smallest that matters")
-    axes.set_yticks(range(len(findings)), [textwrap.fill(finding.contrast.name, 42) for finding in findings], fontsize=11)
+    axes.set_yticks(range(len(findings)), [textwrap.fill(finding.contrast.name, 46) for finding in findings], fontsize=11)
     right = axes.secondary_yaxis("right")
     right.set_yticks(range(len(findings)), texts, fontsize=11)
     for one in (axes, right):

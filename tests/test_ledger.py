@@ -1,0 +1,248 @@
+"""The ledger: every claim is there, each of its contrasts can be run and judged, and the command shows it."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from course import claims, cli, experiments, ledger, plots, sweeps
+from rich.console import Console
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parent.parent
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+LEDGER = "11_the_ledger.ipynb"
+# What texts on the subject say. A claim that turns out badly must not vanish from here.
+IDS = """
+    formula undo epsilon per-channel ics-cause higher-lr faster initialisation depth mild-regulariser
+    inference-deterministic small-batch small-batch-threshold placement-bn classic-scaling expectation ensemble overfit
+    co-adaptation rate-sweep data-size conv-dropout dropout-off eval-mode momentum-steps train-loss-mode variance-shift
+    bn-before-dropout dropout-last redundant interaction both-solve both-then-more mc-dropout
+    E1 E2 E3 E4 E5 E6 E7 E8 E8-number resnet-152 recurrent layer-norm-features leakage norm-transformer determinism
+""".split()
+VERDICTS = {"holds", "does not hold", "depends", "undecided"}
+
+
+def contrasts():
+    return [(claim, one) for claim in ledger.CLAIMS for one in claim.contrasts]
+
+
+@cache
+def rows_of(name):
+    """The committed results of an experiment; an empty table if there are none."""
+    folder = sweeps.RESULTS / name
+    if not (folder / "runs.parquet").exists() and not (folder / "runs").is_dir():
+        return pd.DataFrame()
+    return sweeps.load(experiments.plan(name, seeds=1))[0]
+
+
+# What stands in it ------------------------------------------------------------------------------------------
+
+
+def test_every_claim_is_there_once():
+    assert sorted(claim.id for claim in ledger.CLAIMS) == sorted(IDS)
+
+
+def test_each_claim_is_in_one_group():
+    assert sorted(id for ids in ledger.GROUPS.values() for id in ids) == sorted(IDS)
+
+
+def test_each_claim_says_what_who_and_how():
+    for claim in ledger.CLAIMS:
+        assert claim.sentence.endswith(".") and len(claim.sentence.split()) > 1, claim.id
+        assert set(claim.source.split(", ")) <= {"N", "E", "-"} and claim.source, claim.id
+        assert claim.contrasts, claim.id
+        names = [one.name for one in claim.contrasts]
+        assert len(set(names)) == len(names), f"{claim.id}: two contrasts of one name"
+
+
+def test_contrasts_compare_arms_that_exist():
+    for claim, one in contrasts():
+        assert one.experiment in experiments.EXPERIMENTS, claim.id
+        for arm, _ in one.terms:
+            assert arm in experiments.EXPERIMENTS[one.experiment].arms, f"{claim.id}: {arm}"
+
+
+def test_contrasts_weigh_differences():
+    """Weights that add up to 0, or a single metric as it is; and no contrast is of one metric with itself."""
+    for claim, one in contrasts():
+        weights = list(one.terms.values())
+        assert all(weights) and (sum(weights) == 0 or weights == [1.0]), f"{claim.id}: {one.name}"
+        assert not (one.offset and len(weights) > 1), f"{claim.id}: {one.name}"
+
+
+def test_contrasts_compare_metrics_that_exist():
+    looked = 0
+    for claim, one in contrasts():
+        rows = rows_of(one.experiment)
+        for arm, metric in one.terms:
+            mine = rows[rows["arm"] == arm] if len(rows) else rows
+            if len(mine):
+                looked += 1
+                assert metric in mine and mine[metric].notna().any(), f"{claim.id}: {arm} has no {metric}"
+    if not looked:
+        pytest.skip("there are no results yet")
+
+
+@pytest.mark.parametrize("dataset", ["fashion_mnist", "digits"])
+@pytest.mark.parametrize("small", [False, True])
+def test_every_claim_can_be_planned(dataset, small):
+    for claim in ledger.CLAIMS:
+        for runs in ledger.runs_of(claim, small=small, dataset=dataset):
+            arms = {run.arm for run in runs}
+            assert {run.parameters["dataset"] for run in runs} == {dataset}
+            assert len({run.setting for run in runs}) == len(arms), f"{claim.id}: two arms are the same runs"
+            seeds = {arm: [run.seed for run in runs if run.arm == arm] for arm in arms}
+            assert all(len(mine) >= 2 and mine == seeds[runs[0].arm] for mine in seeds.values()), "whole pairs"
+            wanted = {arm for one in claim.contrasts if one.experiment == runs[0].experiment for arm, _ in one.terms}
+            assert arms == wanted, "no arm too many"
+
+
+# What it shows ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setattr(cli, "console", Console(width=200))
+
+
+def ask(*words):
+    return CliRunner().invoke(cli.app, ["claims", *map(str, words)])
+
+
+def fake(values):
+    """The rows of any experiment: every arm with these values for every metric asked for, by arm number."""
+    metrics = {metric for _, one in contrasts() for _, metric in one.terms}
+
+    def rows_of(name):
+        arms = experiments.EXPERIMENTS[name].arms
+        return pd.DataFrame(
+            [dict.fromkeys(metrics, value) | {"arm": arm, "seed": seed} for arm in arms for seed, value in enumerate(values)]
+        )
+
+    return rows_of
+
+
+def test_the_table_has_every_claim_and_says_what_is_not_measured(tmp_path):
+    shown = ask("--out", tmp_path)
+    assert shown.exit_code == 0, shown.output
+    for id in IDS:
+        assert re.search(rf"[│┃] {re.escape(id)} ", shown.output), id
+    assert shown.output.count("not measured") == len(IDS)
+    table = ledger.table(ledger.look_up(tmp_path))
+    assert list(table["id"]) == [claim.id for claim in ledger.CLAIMS]
+    assert set(table["verdict"]) == {"not measured"}
+
+
+def test_results_become_verdicts():
+    """All arms alike: what expects "same" is supported, and what expects a difference is contradicted."""
+    entries = {claim.id: ledger._entry(claim, fake([0.5, 0.5, 0.5])) for claim in ledger.CLAIMS}
+    assert entries["redundant"].verdict == "holds"
+    assert entries["E3"].verdict == "does not hold"
+    assert entries["E5"].verdict == "depends"
+    undecided = ledger._entry(ledger.find("undo"), fake([0.0, 1e-3, 2e-3]))
+    assert undecided.verdict == "undecided"
+    assert undecided.more_seeds is None
+    (row,) = ledger.table([undecided]).to_dict("records")
+    assert (row["seeds"], row["more seeds"]) == (3, "over 1,000")
+
+
+def test_a_run_that_diverged_is_named():
+    entry = ledger._entry(ledger.find("undo"), fake([0.0, float("nan"), 0.0]))
+    assert entry.verdict == "not measured" and "diverge" in entry.missing
+
+
+def test_details_say_what_was_expected_and_what_was_found():
+    table = ledger.details(ledger._entry(ledger.find("E5"), fake([0.5, 0.5, 0.5])))
+    assert list(table["says"]) == ["supports", "contradicts"]
+    assert list(table["expected"]) == ["within 0.01", "below -0.02"]
+
+
+def test_an_unknown_claim_gets_one_clear_sentence(tmp_path):
+    shown = ask("formulas", "--out", tmp_path)
+    assert shown.exit_code == 1
+    assert "There is no claim 'formulas'. Did you mean 'formula'?" in shown.output
+    assert "Traceback" not in shown.output and not list(tmp_path.iterdir())
+
+
+def test_one_claim_is_tested_here_and_now(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_WARM_SECONDS", "60")
+    shown = ask("formula", "--dataset", "digits", "--seeds", 2, "--workers", 1, "--out", tmp_path)
+    assert shown.exit_code == 0, shown.output
+    assert ledger.find("formula").sentence in shown.output
+    assert len(re.findall(r"\bsupports\b", shown.output)) == len(ledger.find("formula").contrasts)
+    assert "Here, on a small scale: holds." in shown.output
+    rows = sweeps.collect(tmp_path / "exact")
+    assert sorted(rows["seed"]) == [0, 1] and set(rows["parameters"].str.contains("digits")) == {True}
+    # Another seed in the same folder is none of its business.
+    groups = ledger.runs_of(ledger.find("formula"), small=True, seeds=1, dataset="digits")
+    assert "there are 1" in ledger.judge_runs(ledger.find("formula"), groups, tmp_path).missing
+
+
+@pytest.mark.skip(reason="the sweep is under way; the lead takes this line away when results/ is complete")
+def test_every_claim_is_measured():
+    table = ledger.table(ledger.look_up())
+    assert set(table["verdict"]) <= VERDICTS, table[table["verdict"] == "not measured"]
+
+
+def test_the_report_of_a_claim_says_what_was_found():
+    entry = ledger._entry(ledger.find("E5"), fake([0.5, 0.5, 0.5]))
+    above, below = ledger.report(entry)
+    assert above.startswith("### E5\n") and entry.claim.sentence in above and "**E**" in above
+    assert "**depends**" in below and "3 seeds" in below
+    (supporting, against) = [finding.contrast.name for finding in entry.findings]
+    assert re.search(rf"For it: {supporting}.*Against it: {against}", below)
+    assert entry.claim.depends_on in below
+    _, below = ledger.report(ledger._entry(ledger.find("undo"), fake([0.0, 1.1e-3, 1e-3])))
+    assert re.search(r"\*\*undecided\*\*.* about [\d,]+ seeds more", below)
+    missing = ledger.Entry(entry.claim, (), "not measured", "There are no results.")
+    assert ledger.report(missing)[1] == "Verdict: **not measured**. There are no results."
+
+
+@pytest.mark.parametrize(("values", "scale"), [([0.5, 0.5, 0.51], "linear"), ([0.5, 0.5, 2.5], "symlog")])
+def test_the_picture_shades_where_the_claim_says_it_is(values, scale):
+    claim = ledger.find("E6")  # same, lower, same, lower
+    rows = fake([0.5, 0.5, 0.5])("eight")
+    rows.loc[rows["arm"] == "both", "loss"] = values
+    findings = claims.findings(claim, lambda name: rows)
+    figure, axes = plots.panels()
+    plots.claim(axes, findings, [ledger.digits(finding) for finding in findings])
+    low, high = axes.get_xlim()
+    shaded = [band.get_paths()[0].vertices[:, 0] for band in axes.collections]
+    same, lower = (-1, 1), (low, -1)
+    assert [(side.min(), side.max()) for side in shaded] == [pytest.approx(side) for side in (same, lower, same, lower)]
+    assert axes.get_xscale() == scale
+    strokes = [line for line in axes.lines if line.get_marker() == "|"]
+    expected = [(value - 0.5) / 0.02 for value in values]
+    assert list(strokes[1].get_xdata()) == pytest.approx(expected), "the seeds, in units of what matters"
+    assert low < min(0, *expected) and max(expected) < high
+    assert len(axes.get_yticklabels()) == len(findings)
+    figure.draw_without_rendering()
+
+
+# The lessons and the ledger ---------------------------------------------------------------------------------
+
+
+def links(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+    return re.findall(rf"\]\({re.escape(LEDGER)}#([^)\s]+)\)", text)
+
+
+def test_lessons_link_to_claims_that_exist_and_every_claim_is_linked_from_one():
+    found = {path.stem: links(path) for path in LESSONS if path.name != LEDGER}
+    for lesson, ids in found.items():
+        assert set(ids) <= set(IDS), lesson
+        assert len(set(ids)) == len(ids), f"{lesson} links twice to the same claim"
+    assert set(IDS) - {id for ids in found.values() for id in ids} == set()
+
+
+def test_each_claim_has_its_heading_and_verdict_in_the_lesson():
+    """JupyterLab makes anchors of headings in outputs, too."""
+    cells = nbformat.read(ROOT / "notebooks" / LEDGER, 4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    shown = "\n".join(output["data"]["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
+    headings = re.findall(r"^### (\S+)$", shown, flags=re.MULTILINE)
+    assert sorted(headings) == sorted(IDS)
+    assert shown.count("Verdict: **") == len(IDS)
