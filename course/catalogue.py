@@ -86,26 +86,36 @@ def _order():
     return arms
 
 
+EIGHT = {
+    "small": options(size="small"),
+    "medium": {},
+    "augmentation": options(augmentation="shift_flip"),
+    "batch norm": options(norm="batch"),
+    "dropout": options(dense_rate=0.4, conv_rate=0.1),
+    "both": options(**BOTH),
+    "all three": options(**ALL_THREE),
+    "large": options(size="large", **ALL_THREE),
+}
+EIGHT_PROTOCOL = {
+    "dataset": "fashion_mnist", "train_size": 4_000, "validation_size": 6_000, "model": "cnn",
+    "options": {"size": "medium"}, "epochs": 60, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine",
+    "measure_every": 5, "measure": ["test"],
+}  # fmt: skip
+
 EXPERIMENTS = {
     "eight": Experiment(
         "What do augmentation, batch norm and dropout each bring a convolutional network, and together?",
-        arms={
-            "small": options(size="small"),
-            "medium": {},
-            "augmentation": options(augmentation="shift_flip"),
-            "batch norm": options(norm="batch"),
-            "dropout": options(dense_rate=0.4, conv_rate=0.1),
-            "both": options(**BOTH),
-            "all three": options(**ALL_THREE),
-            "large": options(size="large", **ALL_THREE),
-        },
-        common={
-            "dataset": "fashion_mnist", "train_size": 4_000, "validation_size": 6_000, "model": "cnn",
-            "options": {"size": "medium"}, "epochs": 60, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine",
-            "measure_every": 5, "measure": ["test"],
-        },
+        arms=EIGHT,
+        common=EIGHT_PROTOCOL,
         seeds=5,
         small={"train_size": 1_000, "epochs": 8, "measure_every": 2, "seeds": 1},
+    ),
+    "cost": Experiment(
+        "What does a run of each of the eight cost? For a machine that does nothing else: `--workers 1`.",
+        arms=EIGHT,
+        common=EIGHT_PROTOCOL | {"epochs": 3, "measure": []},
+        seeds=2,
+        small={"seeds": 1},
     ),
     "large": Experiment(
         "How far does the large network come on all of Fashion-MNIST?",
