@@ -47,8 +47,12 @@ class Run:
     @property
     def setting(self):
         """The same without the seed: what the runs of one arm have in common."""
+        return self.setting_on(backend())
+
+    def setting_on(self, backend):
+        """The setting on a backend of Keras: "tensorflow", "jax" or "torch"."""
         shared = {name: value for name, value in self.parameters.items() if name != "seed"}
-        return _hash([self.template, shared, data.identity(self.parameters["dataset"]), backend()])
+        return _hash([self.template, shared, data.identity(self.parameters["dataset"]), backend])
 
 
 def backend():

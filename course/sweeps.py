@@ -142,7 +142,8 @@ def execute(run, template, out, backend):
         plumbing = {"save_to": str(scratch)}
         if (shared / "checkpoints").is_dir():
             plumbing["checkpoint"] = str(shared / "checkpoints" / run.key)
-        with open(log_folder / f"{run.key}.log", "w+", encoding="utf-8") as log, _kernels_die_if_cancelled(scratch) as stopped:
+        log = open(log_folder / f"{run.key}.log", "w+", encoding="utf-8")
+        with log, _kernels_die_if_cancelled(scratch) as stopped:
             print(f"{run.experiment}, {run.arm}, seed {run.seed}", file=log, flush=True)
             for attempt in range(1, KERNEL_DEATHS + 1):
                 error = None
@@ -252,11 +253,12 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
         from distributed import as_completed
 
         template = (experiments.TEMPLATES / f"{runs[0].template}.ipynb").read_text(encoding="utf-8")
-        with _client(min(workers or os.cpu_count(), len(missing)), scheduler, folder / "logs" / "workers.txt") as client:
+        workers = min(workers or os.cpu_count(), len(missing))
+        with _client(workers, scheduler, folder / "logs" / "workers.txt") as client:
             begun = monotonic()
             futures = {
                 client.submit(
-                    execute, run, template, str(folder), experiments.backend(), pure=False, key=f"{run.experiment}-{key}-{uuid4().hex}",
+                    execute, run, template, str(folder), experiments.backend(), key=f"{run.experiment}-{key}-{uuid4().hex}",
                 ): run
                 for key, run in missing.items()
             }  # fmt: skip
@@ -463,7 +465,8 @@ def _read_run(path):
         return flat, pd.read_parquet(path / HISTORY).assign(key=path.name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SweepError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Remove this folder: the next sweep computes the run again."
+            f"{path} is damaged ({type(error).__name__}: {error}). Remove this folder: the next sweep computes the run "
+            "again."
         ) from error
 
 
@@ -473,12 +476,13 @@ def _read(path):
         table["key"]  # what all else hangs on
         return table
     except FileNotFoundError:
-        names = ["key", "setting", "experiment", "arm", "seed", "parameters"]
-        return pd.DataFrame(columns=["epoch", "split", "mode", "metric", "value", "key"] if path.stem == "history" else names)
+        of_runs = ["key", "setting", "experiment", "arm", "seed", "parameters"]
+        of_histories = ["epoch", "split", "mode", "metric", "value", "key"]
+        return pd.DataFrame(columns=of_histories if path.stem == "history" else of_runs)
     except (OSError, ValueError, KeyError) as error:
         raise SweepError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Remove it, and history.parquet and runs.parquet beside "
-            "it: they are made again from the folders of the runs; if those are not there, `git checkout` brings them back."
+            f"{path} is damaged ({type(error).__name__}: {error}). Remove history.parquet and runs.parquet: they are made again "
+            "from the folders of the runs; if those are not there, `git checkout` brings them back."
         ) from error
 
 
@@ -506,7 +510,8 @@ def load(runs, out=RESULTS):
     Parameters
     ----------
     runs : list of course.experiments.Run
-        Such as `experiments.plan("eight")`; of their settings, every seed that is there is taken.
+        Such as `experiments.plan("eight")`; of their settings, every seed that is there is taken. Where there are
+        none of this backend of Keras, those of TensorFlow are: the column backend says so.
     out : path
 
     Returns
@@ -519,6 +524,8 @@ def load(runs, out=RESULTS):
     if not len(rows):
         raise SweepError(f"There are no results of {runs[0].experiment!r} yet: `course experiment {runs[0].experiment}`.")
     arms = {run.setting: run.arm for run in runs}
+    if not rows["setting"].isin(arms).any():  # on another backend of Keras: the results of the usual one
+        arms = {run.setting_on("tensorflow"): run.arm for run in runs}
     rows = rows[rows["setting"].isin(arms)].assign(arm=lambda table: table["setting"].map(arms))
     history = _read(folder / "history.parquet").merge(rows[["key", "arm", "seed"]], on="key")
     return rows.sort_values(["arm", "seed"], ignore_index=True), history

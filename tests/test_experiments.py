@@ -167,3 +167,11 @@ def test_showing_results_is_quick():
     code = "import sys; from course import cli, sweeps; print({'distributed', 'papermill', 'keras', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_stored_results_are_there_on_every_backend(monkeypatch):
+    from course import sweeps
+
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    rows, history = sweeps.load(experiments.plan("eight"))
+    assert set(rows["backend"]) == {"tensorflow"} and len(history)
