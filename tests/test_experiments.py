@@ -170,8 +170,6 @@ def test_showing_results_is_quick():
 
 
 def test_stored_results_are_there_on_every_backend(monkeypatch):
-    from course import sweeps
-
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     rows, history = sweeps.load(experiments.plan("eight"))
     assert set(rows["backend"]) == {"tensorflow"} and len(history)
