@@ -258,7 +258,8 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
             begun = monotonic()
             futures = {
                 client.submit(
-                    execute, run, template, str(folder), experiments.backend(), key=f"{run.experiment}-{key}-{uuid4().hex}",
+                    execute, run, template, str(folder), experiments.backend(),
+                    key=f"{run.experiment}-{key}-{uuid4().hex}",
                 ): run
                 for key, run in missing.items()
             }  # fmt: skip
