@@ -574,6 +574,7 @@ def _provenance(data):
     return {
         "keras": keras.version(),
         "backend": keras.config.backend(),
+        "backend_version": getattr(sys.modules.get(keras.config.backend()), "__version__", "unknown"),
         "numpy": np.__version__,
         "machine": f"{system()} {machine()}, {os.cpu_count()} cores",
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "all"),
