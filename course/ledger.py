@@ -540,7 +540,8 @@ def report(entry):
         return above, f"Verdict: **{entry.verdict}**. {entry.missing}"
     counts = sorted({len(finding.values) for finding in entry.findings})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    below = f"Verdict: **{entry.verdict}** ({seeds} seeds)."
+    contrasts = "1 contrast" if len(entry.findings) == 1 else f"{len(entry.findings)} contrasts"
+    below = f"Verdict: **{entry.verdict}** ({contrasts}, {seeds} seeds)."
     names = {says: "; ".join(finding.contrast.name for finding in entry.findings if finding.says == says)
              for says in ("supports", "contradicts", "undecided")}  # fmt: skip
     if entry.verdict == "depends":
