@@ -55,7 +55,8 @@ def _two_by_two():
             dense = options(width=256, **extra) | {"measure": looks}
             arms[f"dense {size}, {kind}"] = DENSE | dense | {"train_size": size, "epochs": epochs}
         conv = {"dense_rate" if name == "rate" else name: value for name, value in extra.items()}
-        arms[f"conv 1000, {kind}"] = CONV | options(size="small", **conv) | {"train_size": 1_000, "epochs": 30}
+        few = {"train_size": 1_000, "epochs": 30, "measure": looks}
+        arms[f"conv 1000, {kind}"] = CONV | options(size="small", **conv) | few
     return arms
 
 

@@ -212,9 +212,14 @@ CLAIMS = [
         "eval-mode", "With batch statistics at inference a prediction depends on its neighbours.", "N",
         (within("modes", "dense", "batch_1_accuracy", "accuracy", "lower", 0.01),
          within("modes", "dense", "batch_8_accuracy", "accuracy", "lower", 0.01),
-         within("modes", "dense", "sorted_accuracy", "accuracy", "lower", 0.01),
-         within("modes", "dense", "polluted_accuracy", "accuracy", "lower", 0.01)),
-        "A single image, batches of 8, batches sorted by class, and the moving statistics afterwards.",
+         within("modes", "dense", "sorted_accuracy", "accuracy", "lower", 0.01)),
+        "A single image, batches of 8, and batches sorted by class.",
+    ),
+    # Until its runs were there, this contrast was part of eval-mode, whose sentence it does not test.
+    Claim(
+        "eval-mode-afterwards", "Such use also spoils the moving statistics for the predictions after it.", "-",
+        (within("modes", "dense", "polluted_accuracy", "accuracy", "lower", 0.01),),
+        "Here: inference after one pass in training mode over 2,000 images sorted by class, with a momentum of 0.9.",
     ),
     Claim(
         "momentum-steps", "With a momentum of 0.99 inference can be trusted only after hundreds of steps.", "-",
@@ -380,7 +385,7 @@ GROUPS = {
     ),
     "Batch norm": (
         "ics-cause", "higher-lr", "faster", "initialisation", "depth", "resnet-152", "mild-regulariser", "small-batch",
-        "small-batch-threshold", "eval-mode", "momentum-steps", "leakage", "norm-transformer",
+        "small-batch-threshold", "eval-mode", "eval-mode-afterwards", "momentum-steps", "leakage", "norm-transformer",
     ),
     "Dropout": (
         "overfit", "co-adaptation", "rate-sweep", "data-size", "conv-dropout", "dropout-off", "train-loss-mode", "mc-dropout",
@@ -556,7 +561,7 @@ def report(entry):
 
 def _expectation(contrast):
     least = f"{contrast.smallest:g}"
-    return {"higher": f"above {least}", "lower": f"below {-contrast.smallest:g}", "same": f"within {least}"}[contrast.expected]
+    return {"higher": f"above {least}", "lower": f"below {-contrast.smallest or 0:g}", "same": f"within {least}"}[contrast.expected]
 
 
 def digits(finding):
