@@ -177,7 +177,7 @@ def test_lab_passes_its_options_on(monkeypatch):
         called.extend(command)
         raise SystemExit(5)
 
-    monkeypatch.setattr(cli.os, "execv", lambda program, command: start(command))
+    monkeypatch.setattr(cli.os, "execve", lambda program, command, environment: start(command))
     monkeypatch.setattr(cli.subprocess, "call", start)  # on Windows
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     monkeypatch.setattr(cli, "FIRST_LESSON", "pyproject.toml")
