@@ -27,6 +27,8 @@ UNFINISHED = os.path.join(PRIVATE, "unfinished")
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # as requires-python in pyproject.toml
 OLDEST_UV = (0, 9)  # as in the test group of pyproject.toml
 TORCH = "torch>=2.6"  # as the extra in pyproject.toml
+# What an instructor's commands need beyond a student's, by extra of pyproject.toml.
+EXTRAS = {"release": "grading", "grade": "grading", "slides": "site", "site": "site"}
 SPACE_NEEDED = 3 * 1000**3  # bytes: the environment and the downloads kept by uv
 
 DISK_FULL = "no space left", "os error 28", "errno 28", "os error 112", "quota exceeded"
@@ -47,7 +49,10 @@ def plan(arguments):
     if not arguments or arguments[0].startswith("-"):
         return [], ["-m", "course.cli", "lab"] + arguments
     if arguments[0] == "test":
-        return ["--group", "test", "--extra", "jax"], ["-m", "pytest"] + arguments[1:]
+        extras = ["--extra", "jax", "--extra", "grading", "--extra", "site"]
+        return ["--group", "test"] + extras, ["-m", "pytest"] + arguments[1:]
+    if arguments[0] in EXTRAS:
+        return ["--extra", EXTRAS[arguments[0]]], ["-m", "course.cli"] + arguments
     return [], ["-m", "course.cli"] + arguments
 
 
