@@ -1,0 +1,1 @@
+"""Exercises that grade themselves: tasks and their typical mistakes, the box, the judge, the grade book."""
