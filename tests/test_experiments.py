@@ -1,12 +1,13 @@
 """Experiments become runs: which, with which parameters, and under which key. Nothing is trained here."""
 
+import inspect
 import json
 import os
 import subprocess
 import sys
 
 import pytest
-from course import catalogue, cli, experiments, sweeps
+from course import catalogue, cli, experiments, sweeps, training
 from typer.testing import CliRunner
 
 
@@ -40,6 +41,15 @@ def test_a_plan_is_every_arm_with_every_seed_and_whole_pairs_first():
     assert not set(experiments.PLUMBING) & set(runs[0].parameters)
     assert len(set(keys())) == 6
     assert len({run.setting for run in runs}) == 2, "what the seeds of an arm have in common"
+
+
+@pytest.mark.parametrize("name", [name for name, one in experiments.EXPERIMENTS.items() if one.template == "train"])
+def test_every_arm_has_options_that_its_model_knows(name):
+    """An option that two kinds of network share in `common` would fail when its run begins, an hour into a sweep."""
+    for run in experiments.plan(name, dataset="digits", seeds=1):
+        config = training.config_from(run.parameters)
+        known = inspect.signature(training.BUILDERS[config.model]).parameters
+        assert set(config.options) <= set(known), run.arm
 
 
 def test_what_is_asked_for_wins():

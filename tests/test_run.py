@@ -101,6 +101,8 @@ def sentence(error) -> str:
 
 # --- what is run, and in which environment ---------------------------------------------------------
 
+TESTED = ["--group", "test", "--extra", "jax", "--extra", "grading", "--extra", "site"]
+
 
 @pytest.mark.parametrize(
     ("arguments", "options", "what"),
@@ -108,8 +110,9 @@ def sentence(error) -> str:
         ([], [], ["course.cli", "lab"]),
         (["--no-browser", "--port", "9999"], [], ["course.cli", "lab", "--no-browser", "--port", "9999"]),
         (["check"], [], ["course.cli", "check"]),
-        (["test"], ["--group", "test", "--extra", "jax"], ["pytest"]),
-        (["test", "-k", "a b"], ["--group", "test", "--extra", "jax"], ["pytest", "-k", "a b"]),
+        (["test"], TESTED, ["pytest"]),
+        (["test", "-k", "a b"], TESTED, ["pytest", "-k", "a b"]),
+        (["grade", "submitted"], ["--extra", "grading"], ["course.cli", "grade", "submitted"]),
     ],
 )
 def test_arguments_pass_through(run, arguments, options, what):
