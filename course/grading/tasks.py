@@ -7,7 +7,7 @@ from the instructor's answer, and what they would be after each typical mistake 
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +26,17 @@ class Part:
     says : str
         What it is, for the student: "the gradient dx".
     compare : {"close", "equal", "dropped", "accuracy"}
-        close: numbers up to the tolerances. equal: text, whole numbers, truth values. dropped: a random mask, where
-        the right answer says what was dropped *from* and at which rate (see `judge`). accuracy: predicted classes,
-        of which the share in the right answer's "least" must be right.
+        close: numbers up to the tolerances. equal: text, whole numbers, truth values. The other two are judged not
+        against the right answer's value, which is one of many, but against what the task's `reference` says.
+        dropped: values of which each is either 0 or the one to be kept, at random. Its reference is
+        {"kept": array, what each place holds if it is not dropped, such as x / (1 - rate); "rate": probability of
+        dropping, 0 where nothing may be dropped; "shared": axes along which the mask is the same, by default ()}.
+        Each place must be 0 or "kept" up to the tolerances, the share of zeros within 5 standard errors of the rate, and
+        the mask must differ along all axes but those shared. Give a few hundred places that are not 0: with few of
+        them chance explains everything. A mistake is recognised by the share that it drops, the factor by which the
+        others are scaled with the spread of that factor, and the axes along which its mask is the same.
+        accuracy: an array of predicted classes. Its reference is {"labels": array of the right classes, "least": the
+        share that must be right}. A mistake is recognised if it predicts the same class in 95 % of the places.
     rtol, atol : float
         Relative to the right value, and in its units; said to the student.
     """
@@ -93,6 +101,10 @@ class Task:
         Source of `probe(student, inputs)`, which returns a mapping from the names of the parts to values; `student`
         looks names up in the student's notebook. It goes to the student with the release. By default the answer is a
         function, called with the inputs in their order; with several parts it returns as many values.
+    reference : function or None
+        `reference(student, inputs)`, which returns a mapping from the names of the parts compared as dropped or accuracy
+        to their references (see Part). Called like a probe, with the instructor's notebook as student, outside the
+        box: a function of `grader.py`, no text. What it says of public cases goes to the student with the release.
     """
 
     id: str
@@ -102,6 +114,14 @@ class Task:
     mistakes: tuple[Mistake, ...]
     alternatives: Mapping[str, str] = field(default_factory=dict)
     probe: str = ""
+    reference: Callable | None = None
+
+    def __post_init__(self):
+        random = [part.name for part in self.parts if part.compare in ("dropped", "accuracy")]
+        if random and self.reference is None:
+            raise ValueError(f"{self.id}: {random[0]!r} is compared with a reference; give the task its `reference`.")
+        if twice := set(self.cases) & set(self.hidden):
+            raise ValueError(f"{self.id}: {sorted(twice)[0]!r} is both a case and a hidden one; rename one of them.")
 
     @property
     def points(self):
