@@ -1,0 +1,431 @@
+"""The judge: what came of a student's answer, against the key.
+
+Pure functions of plain data. What came is looked at in the order defined, runs, type, shape, value, and the first step
+that fails is told. A wrong answer is compared with the typical mistakes of the key, so that the student is told what
+is wrong rather than that it is wrong. No message holds a right value, or anything of a hidden case; and none quotes
+what the student's code says, unless asked to: a hostile notebook could have it say what it has seen.
+"""
+
+import builtins
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+STEPS = ("defined", "runs", "type", "shape", "value")
+STANDARD_ERRORS = 5  # of a share at random: beyond it once in two million
+NO_CHANCE = 1e-9  # what is less probable than this is no chance
+SAME_CLASSES = 0.95
+NUMBERS = ("int", "float", "bool", "complex")
+NEVER = "nothing is returned"
+
+
+class Line(NamedTuple):
+    """What is said of one part.
+
+    Attributes
+    ----------
+    part : str
+    points, max : float
+    message : str
+    step : str or None
+        The first of STEPS that failed; None if all went well; "" if nothing could be checked.
+    """
+
+    part: str
+    points: float
+    max: float
+    message: str
+    step: str | None = None
+
+    def steps(self):
+        """Pairs of each of STEPS and "OK", "not yet" or "not checked"."""
+        if self.step is None:
+            return [(step, "OK") for step in STEPS]
+        reached = STEPS.index(self.step) if self.step else -1
+        return [(step, "OK" if n < reached else "not yet" if n == reached else "not checked") for n, step in enumerate(STEPS)]
+
+
+class TaskResult(NamedTuple):
+    """What is said of one task.
+
+    Attributes
+    ----------
+    points, max : float
+    lines : list of Line
+        One a part.
+    mistake : str or None
+        Name of the typical mistake that was made, if one was recognised.
+    """
+
+    points: float
+    max: float
+    lines: list
+    mistake: str | None
+
+
+class Fault(NamedTuple):
+    """The first thing that is wrong with a part."""
+
+    step: str
+    message: str
+
+
+def judge(task, results, quote=False):
+    """Judge one task.
+
+    Parameters
+    ----------
+    task : keys.TaskKey
+    results : dict of str to dict
+        By case, as `runner.run_case` returns them. Cases that are missing were not reached: they cost their parts the
+        points.
+    quote : bool
+        Whether messages may say what the student's code says (messages of its errors). For the student's own check,
+        not for grading.
+
+    Returns
+    -------
+    TaskResult
+    """
+    faults = {part.name: _first_fault(part, task, results, quote) for part in task.parts}
+    explained = _explain(task, results, [part for part in task.parts if faults[part.name]])
+    lines, told = [], {}
+    for part in task.parts:
+        fault, mistake = faults[part.name], explained.get(part.name)
+        if fault is None:
+            lines.append(Line(part.name, part.points, part.points, f"{_capital(part.says)}: right."))
+            continue
+        # All parts fail alike where the answer is missing or raises: tell it once.
+        again = told.setdefault(fault.message, part.name)
+        if again != part.name and fault.step in ("defined", "runs", ""):
+            message, step = f"{_capital(part.says)}: not checked because of the above.", ""
+        else:
+            text = fault.message if mistake is None else f"{fault.message} {mistake.hint}"
+            message, step = f"{_capital(part.says)}: {text}", fault.step
+        lines.append(Line(part.name, 0, part.points, message, step))
+    best = max(explained.values(), key=lambda mistake: _agreement(task, mistake, results), default=None)
+    return TaskResult(sum(line.points for line in lines), task.points, lines, best and best.name)
+
+
+def fails(task, part, results):
+    """Whether a part is not right in all cases."""
+    return _first_fault(part, task, results, False) is not None
+
+
+# ---------------------------------------------------------------- what is wrong
+
+
+def _first_fault(part, task, results, quote):
+    """The first fault in the order of the cases, public ones first; None if there is none."""
+    if not any(case in results for case in task.cases):
+        return Fault("", "not checked because your notebook did not get as far as this task.")
+    several = len(task.cases) - len(task.hidden) > 1
+    for case in task.cases:
+        if case not in results:
+            return Fault("", "not checked in all cases because your notebook stopped here.")
+        fault = _fault(part, task, case, results[case], quote)
+        if fault and case in task.hidden:
+            return Fault(fault.step, _hidden(part, task, fault))
+        if fault:
+            where = f" (case {case!r})" if several and fault.step not in ("defined", "") else ""
+            return Fault(fault.step, f"{fault.message}{where}.")
+    return None
+
+
+def _hidden(part, task, fault):
+    """What may be said of a fault in a hidden case: the step."""
+    what = {
+        "defined": "it is not defined there",
+        "runs": "it raises an error there",
+        "type": "its type is not the expected one there",
+        "shape": "its shape is not the expected one there",
+        "value": fault.message if part.compare == "accuracy" else "its values are not the right ones there",
+    }[fault.step]
+    return f"right on the inputs of check({task.id!r}), but not on another input than those: {what}."
+
+
+def _fault(part, task, case, result, quote):
+    """The first fault of a part in one case."""
+    if not result["defined"]:
+        return Fault("defined", f"{task.id} is not defined. Run the cell that defines it, and keep the name")
+    if error := result["error"]:
+        return Fault("runs", _raised(error, quote))
+    right, right_kind = task.right[case]["values"][part.name], task.right[case]["kinds"][part.name]
+    value, kind = result["values"].get(part.name), result["kinds"].get(part.name, NEVER)
+    return (
+        _type_fault(kind, value, right_kind, right)
+        or _shape_fault(value, right)
+        or _value_fault(part, value, right, task.reference.get(case, {}).get(part.name))
+    )
+
+
+def _raised(error, quote):
+    kind = error["type"] if isinstance(getattr(builtins, error["type"], None), type) else "an error"
+    if kind == "NotImplementedError":
+        return "not written yet: it still raises NotImplementedError"
+    line = f" in line {int(error['line'])} of the cell" if error.get("line") else ""
+    return f"it raises {kind}{line}: {error['message'].rstrip('.')}" if quote else f"it raises {kind}{line}; your own check shows the message"
+
+
+def _type_fault(kind, value, right_kind, right):
+    expected, found = _sort(right_kind, right), _sort(kind, value)
+    if value is None or found[0] != expected[0] or (found[1] == "list") > (expected[1] == "list") or (
+        expected[1] != "scalar" and found[1] == "scalar"
+    ):
+        if kind == "NoneType":
+            return Fault("type", f"it is None, where {_named(expected)} is expected. Does the function end with a return?")
+        hint = " np.array(...) makes an array of a list" if found[1] == "list" and value is not None else ""
+        return Fault("type", f"it is {_described(kind, found)}, where {_named(expected)} is expected{hint and ';' + hint}")
+    return None
+
+
+def _sort(kind, value):
+    """What a value holds, and in what."""
+    if value is None:
+        return None, None
+    holds = "text" if value.dtype.kind in "US" else "number" if value.dtype.kind in "biufc" else None
+    listed = kind in ("list", "tuple") or re.match(r"(list|tuple) of", kind)
+    return holds, "list" if listed else "scalar" if value.ndim == 0 else "array"
+
+
+def _named(sort):
+    return {
+        ("number", "scalar"): "a number", ("number", "array"): "an array of numbers", ("number", "list"): "a list of numbers",
+        ("text", "scalar"): "a text", ("text", "array"): "an array of text", ("text", "list"): "a list of texts",
+    }[sort]  # fmt: skip
+
+
+def _described(kind, found):
+    """The student's type, of which only well-known names are repeated."""
+    if found[0] is not None:
+        return _named(found)
+    if kind == NEVER:
+        return "missing"
+    if match := re.fullmatch(r"(tuple|list) of (\d{1,3})", kind):
+        return f"a {match[1]} of {match[2]}"
+    known = ("dict", "set", "function", "type", "list", "tuple", "generator", "NoneType", "range", "map", "object", "bytes")
+    return f"a {kind}" if kind in known else "something else"
+
+
+def _shape_fault(value, right):
+    if value.shape == right.shape:
+        return None
+    found = f"its shape is {value.shape}" if value.ndim <= 5 and max(value.shape, default=0) < 10_000 else "its shape is another"
+    message = f"{found}, where {right.shape} is expected"
+    if value.ndim > 1 and value.shape == right.shape[::-1]:
+        return Fault("shape", f"{message}: it is transposed")
+    if [size for size in value.shape if size != 1] == [size for size in right.shape if size != 1]:
+        return Fault("shape", f"{message}: the axes of length 1 are not the same (what does keepdims do?)")
+    return Fault("shape", message)
+
+
+def _value_fault(part, value, right, reference):
+    if value.dtype.kind == "U":
+        wrong = int(np.sum(value != right))
+        if not wrong:
+            return None
+        return Fault("value", "it is not the right text" if value.ndim == 0 else f"it is right at {value.size - wrong} of {value.size} places")
+    for name, where in (("nan", np.isnan), ("infinite", np.isinf)):
+        count = int(np.sum(where(value) & ~where(right))) if part.compare in ("close", "equal") else int(where(value).sum())
+        if count:
+            return Fault("value", f"{name} at {count} of {value.size} places" if value.ndim else f"it is {name}")
+    if part.compare == "dropped":
+        return _dropped_fault(part, value, reference)
+    if part.compare == "accuracy":
+        return _accuracy_fault(value, reference)
+    near = _near(part, value, right)
+    if near.all():
+        return None
+    return Fault("value", _number_message(part, value, right, near))
+
+
+def _near(part, value, right):
+    """Where two arrays of numbers are the same, to the tolerances of a part."""
+    rtol, atol = (part.rtol, part.atol) if part.compare != "equal" else (0, 0)
+    with np.errstate(all="ignore"):
+        return np.isclose(_wide(value), _wide(right), rtol=rtol, atol=atol, equal_nan=True)
+
+
+def _wide(value):
+    return value.astype(complex if value.dtype.kind == "c" else float)
+
+
+def _number_message(part, value, right, near):
+    """How an array of the right shape is wrong; never what would be right."""
+    tolerance = "exactly" if part.compare == "equal" else f"to a relative tolerance of {part.rtol:g} and an absolute one of {part.atol:g}"
+    if value.ndim == 0:
+        return f"not right, {tolerance}" if part.compare == "equal" else f"not right {tolerance}"
+    message = f"right at {int(near.sum())} of {value.size} places, {tolerance}"
+    value, right = _wide(value).ravel(), _wide(right).ravel()
+    # With fewer or equal places any answer is off by one factor.
+    if value.size < 3 or np.ptp(np.abs(right)) == 0:
+        return message
+    with np.errstate(all="ignore"):
+        factor = np.vdot(right, value) / np.vdot(right, right)
+        scaled, shifted = factor * right, right + np.mean(value - right)
+        if np.abs(factor) > 1e-6 and _near(part, value, scaled).all():
+            return f"{message}: all have the opposite sign" if np.isclose(factor, -1, rtol=1e-3) else f"{message}: all are off by one constant factor"
+        if _near(part, value, shifted).all():
+            return f"{message}: all are off by one constant that is added"
+    return message
+
+
+def _accuracy_fault(value, reference):
+    labels, least = np.asarray(reference["labels"]), reference["least"]
+    share = float(np.mean(value == labels))
+    # Rounded down: what is below must not read as if it were not.
+    return None if share >= least else Fault("value", f"{np.floor(100 * share):.0f} % of the classes are right; {100 * least:g} % are asked for")
+
+
+# ---------------------------------------------------------------- random masks
+
+
+class Mask(NamedTuple):
+    """What can be said of a random mask, whatever the random numbers."""
+
+    places: float  # independent ones
+    share: float  # of zeros
+    scale: float  # median of the factor of those that are not zero ...
+    spread: float  # ... and its standard deviation
+    constant: tuple  # axes along which the mask is the same ...
+    stuck: tuple  # ... and those among them where this is no chance
+
+
+def _mask(value, reference):
+    """Describe what was dropped of reference["kept"]; places that hold 0 anyhow tell nothing."""
+    kept = np.asarray(reference["kept"], float)
+    value, places = np.asarray(value, float), kept != 0
+    zero = places & (value == 0)
+    factors = value[places & ~zero] / kept[places & ~zero]
+    shared = [kept.shape[axis] for axis in reference.get("shared", ())]
+    constant = []
+    for axis, size in enumerate(kept.shape):
+        first, told = np.take(zero, [0], axis), np.take(places, [0], axis) & places
+        if size > 1 and np.all((zero == first) | ~told):
+            constant.append(axis)
+    scale, spread = (float(np.median(factors)), float(factors.std())) if factors.size else (0.0, 0.0)
+    count = int(places.sum())
+    share, independent = float(zero.sum() / max(count, 1)), count / np.prod(shared, initial=1)
+    # Along an axis of length 2 a few places agree easily.
+    stuck = [axis for axis in constant if _same_by_chance(share, kept.shape[axis], independent) < NO_CHANCE]
+    return Mask(independent, share, scale, spread, tuple(constant), tuple(stuck))
+
+
+def _same_by_chance(rate, size, places):
+    """How probable it is that a mask is the same all along an axis of this size."""
+    return (rate**size + (1 - rate) ** size) ** (places / size)
+
+
+def _dropped_fault(part, value, reference):
+    kept, rate, shared = np.asarray(reference["kept"]), reference["rate"], tuple(reference.get("shared", ()))
+    if rate == 0:
+        near = _near(part, value, kept)
+        return None if near.all() else Fault("value", f"nothing is to be dropped here; right at {int(near.sum())} of {value.size} places")
+    right = (value == 0) | _near(part, value, kept)
+    mask = _mask(value, reference)
+    error = np.sqrt(rate * (1 - rate) / max(mask.places, 1))
+    # The share first: with it wrong, what is left is often scaled by another rate as well.
+    if abs(mask.share - rate) > STANDARD_ERRORS * error + 1e-12:
+        return Fault("value", f"{100 * mask.share:.0f} % of the values are dropped, which is not the rate asked for, nor chance")
+    if not right.all():
+        wrong = int((~right).sum())
+        return Fault("value", f"{wrong} of {value.size} values are neither 0 nor what a value that is kept should be")
+    for axis in range(kept.ndim):
+        if axis in shared and kept.shape[axis] > 1 and axis not in mask.constant:
+            return Fault("value", f"the mask differs along axis {axis}, along which it should be the same")
+        if axis in mask.stuck and axis not in shared:
+            return Fault("value", f"the mask is the same all along axis {axis}, along which it should differ")
+    return None
+
+
+def _same_mask(one, other):
+    """Whether two masks can come from one mistake."""
+    error = np.sqrt((one.share * (1 - one.share) + other.share * (1 - other.share)) / max(one.places, 1))
+    scale = max(abs(one.scale), abs(other.scale))
+    blur = STANDARD_ERRORS * (one.spread + other.spread) / np.sqrt(max(one.places, 1))
+    return bool(
+        abs(one.share - other.share) <= STANDARD_ERRORS * error + 1e-12
+        and abs(one.scale - other.scale) <= 1e-3 * scale + blur
+        and abs(one.spread - other.spread) <= 0.1 * max(one.spread, other.spread) + 1e-3 * scale
+        and one.stuck == other.stuck
+    )
+
+
+# ---------------------------------------------------------------- typical mistakes
+
+
+def same(task, part, one, other):
+    """Whether two answers give the same for a part, in all cases that the task has.
+
+    Parameters
+    ----------
+    task : keys.TaskKey
+    part : tasks.Part
+    one, other : dict of str to dict
+        Results by case.
+
+    Returns
+    -------
+    bool
+    """
+    return all(
+        case in one and case in other and _same(part, one[case], other[case], task.reference.get(case, {}).get(part.name))
+        for case in task.cases
+    )
+
+
+def _same(part, one, other, reference):
+    if not (one["defined"] and other["defined"]):
+        return one["defined"] == other["defined"]
+    if one["error"] or other["error"]:
+        return bool(one["error"] and other["error"]) and _error_signature(one["error"]) == _error_signature(other["error"])
+    values = [result["values"].get(part.name) for result in (one, other)]
+    kinds = [result["kinds"].get(part.name, NEVER) for result in (one, other)]
+    if values[0] is None or values[1] is None:
+        return values[0] is values[1] and kinds[0] == kinds[1]
+    if _sort(kinds[0], values[0]) != _sort(kinds[1], values[1]) or values[0].shape != values[1].shape:
+        return False
+    if values[0].dtype.kind in "US":
+        return bool(np.all(values[0] == values[1]))
+    if part.compare == "accuracy":
+        return bool(np.mean(values[0] == values[1]) >= SAME_CLASSES)
+    if part.compare == "dropped" and values[0].shape == np.shape(reference["kept"]):
+        return _same_mask(*(_mask(value, reference) for value in values))
+    return bool(_near(part, *values).all())
+
+
+def _error_signature(error):
+    """Two errors are the same if their messages are, but for the numbers in them."""
+    return error["type"], re.sub(r"\d+", "0", error["message"])
+
+
+def _agreement(task, mistake, results):
+    return sum(same(task, part, results, mistake.results) for part in task.parts)
+
+
+def _explain(task, results, failed):
+    """For each part that failed, the mistake that explains it: by the name of the part, if there is one.
+
+    A mistake explains a part if it gives the same in all cases, and fails there. Of several, that which agrees in most
+    parts is meant. Where several agree equally, and none with everything, this part does not tell them apart: none is
+    named. Those that agree with everything cannot be told apart at all; the first is named.
+    """
+    explained, agreement = {}, {}
+    for part in failed:
+        able = [
+            mistake
+            for mistake in task.mistakes
+            if mistake.recognised and same(task, part, results, mistake.results) and fails(task, part, mistake.results)
+        ]
+        for mistake in able:
+            agreement.setdefault(mistake.name, _agreement(task, mistake, results))
+        most = max((agreement[mistake.name] for mistake in able), default=0)
+        able = [mistake for mistake in able if agreement[mistake.name] == most]
+        if able and (len(able) == 1 or most == len(task.parts)):
+            explained[part.name] = able[0]
+    return explained
+
+
+def _capital(text):
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,405 @@
+"""The key of an assignment: the right values of each task, and those of each typical mistake.
+
+Made by running the instructor's notebook here, outside any box: it is trusted. Of the key there are two versions: the
+whole one, which stays with the judge, and the public one, in `exercises/`, which holds nothing of the hidden cases and
+no source of an answer or a mistake.
+"""
+
+import contextlib
+import io
+import json
+import os
+import random
+import sys
+import tempfile
+import warnings
+import zipfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from course.grading import runner
+from course.grading.tasks import Part, Task, load_tasks
+
+FORMAT = 1  # of the files; raise it when they change
+SEED = 0
+
+
+@dataclass(frozen=True)
+class WrongAnswer:
+    """What came of a typical mistake.
+
+    Attributes
+    ----------
+    name, hint, recognised : see `tasks.Mistake`
+    results : dict of str to dict
+        By case, as `runner.run_case` returns them.
+    """
+
+    name: str
+    hint: str
+    recognised: bool
+    results: dict
+
+
+@dataclass(frozen=True)
+class TaskKey:
+    """All that the judge needs to know of one task.
+
+    Attributes
+    ----------
+    id, parts, probe : see `tasks.Task`
+    cases : dict of str to dict
+        Inputs by the name of the case: public ones first, then the hidden ones if it is the whole key.
+    hidden : tuple of str
+        Names of the hidden ones among them.
+    right : dict of str to dict
+        What came of the instructor's answer, by case, as `runner.run_case` returns it.
+    reference : dict of str to dict
+        By case and part, for parts compared as dropped or accuracy (see `tasks.Part`).
+    mistakes : tuple of WrongAnswer
+    """
+
+    id: str
+    parts: tuple[Part, ...]
+    probe: str
+    cases: dict
+    hidden: tuple[str, ...]
+    right: dict
+    reference: dict
+    mistakes: tuple[WrongAnswer, ...]
+
+    @property
+    def points(self):
+        """Points of all parts together."""
+        return sum(part.points for part in self.parts)
+
+    def public(self):
+        """The same without the hidden cases."""
+
+        def shown(mapping):
+            return {case: value for case, value in mapping.items() if case not in self.hidden}
+
+        mistakes = tuple(replace(mistake, results=shown(mistake.results)) for mistake in self.mistakes)
+        kept = {name: shown(getattr(self, name)) for name in ("cases", "right", "reference")}
+        return replace(self, **kept, hidden=(), mistakes=mistakes)
+
+
+@dataclass(frozen=True)
+class Key:
+    """The keys of an assignment's tasks, by id, in the order of the notebook."""
+
+    name: str
+    tasks: dict[str, TaskKey]
+
+    def public(self):
+        """What students may have."""
+        return replace(self, tasks={id: task.public() for id, task in self.tasks.items()})
+
+
+# ---------------------------------------------------------------- making one
+
+
+def make_key(folder, hidden):
+    """Run the instructor's notebook, and each typical mistake in the place of its answer.
+
+    Parameters
+    ----------
+    folder : path
+        Such as `solutions/02_batch_norm`.
+    hidden : bool
+        Whether with the hidden cases.
+
+    Returns
+    -------
+    Key
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If notebook and `grader.py` do not go together, or the instructor's notebook fails.
+    """
+    key = Key(Path(folder).name, {bench.task.id: task_key(bench) for bench in each_task(folder)})
+    return key if hidden else key.public()
+
+
+def task_key(bench):
+    """The whole key of the task that a bench stands at."""
+    task = bench.task
+    right, reference = bench.results(bench.answer), bench.references()
+    for case, result in right.items():
+        for part in task.parts:
+            if part.name not in result["values"]:
+                raise ValueError(f"{task.id}: the instructor's answer gives no {part.name!r} in case {case!r}: {_what_came(result, part)}.")
+            if part.compare in ("dropped", "accuracy") and part.name not in reference[case]:
+                raise ValueError(f"{task.id}: `reference` says nothing of {part.name!r} in case {case!r}.")
+    mistakes = tuple(
+        WrongAnswer(mistake.name, mistake.hint, mistake.recognised, bench.results(mistake.source)) for mistake in task.mistakes
+    )
+    return TaskKey(task.id, tuple(task.parts), task.probe, bench.cases, tuple(task.hidden), right, reference, mistakes)
+
+
+def _what_came(result, part):
+    if not result["defined"]:
+        return "its name is not defined"
+    if result["error"]:
+        return "{type}: {message} (line {line})".format(**result["error"])
+    return f"its kind is {result['kinds'].get(part.name)}"
+
+
+def each_task(folder, only=None):
+    """Run the instructor's notebook, each cell once and in one namespace, and stop at each task.
+
+    Parameters
+    ----------
+    folder : path
+    only : collection of str, optional
+        Ids of the tasks to stop at; nothing behind the last of them is run.
+
+    Yields
+    ------
+    Bench
+        To be used before the next is asked for.
+    """
+    tasks, cells = load_tasks(folder), code_cells(folder)
+    there = [id for id, _ in cells if id in tasks]
+    if missing := [id for id in tasks if id not in there]:
+        raise ValueError(f"{Path(folder).name}: grader.py has a task {missing[0]!r}, but no answer cell has this grade_id.")
+    wanted = [id for id in there if only is None or id in only]
+    namespace = {"__name__": "__main__"}
+    for id, source in cells:
+        if not wanted:
+            return
+        if id in wanted:
+            wanted.remove(id)
+            yield Bench(tasks[id], source, namespace)
+        try:
+            with _apart():
+                exec(compile(source, f"<{id or 'cell'}>", "exec"), namespace)
+        except Exception as error:
+            raise ValueError(f"{Path(folder).name}: the instructor's cell {id or source[:40]!r} fails: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The instructor's notebook, run up to one answer, for which variants can be tried.
+
+    Attributes
+    ----------
+    task : tasks.Task
+    answer : str
+        The instructor's.
+    namespace : dict
+        Of the cells above the answer.
+    """
+
+    task: Task
+    answer: str
+    namespace: dict
+
+    @property
+    def cases(self):
+        """Inputs of all cases, the public ones first."""
+        return {**self.task.cases, **self.task.hidden}
+
+    def results(self, source):
+        """What comes of an answer: by case, as `runner.run_case` returns it."""
+        names = [part.name for part in self.task.parts]
+        return self._each(source, lambda inputs: runner.run_case(self.task.id, self.task.probe, names, self.namespace, inputs))
+
+    def references(self):
+        """What the task's `reference` says: by case and part."""
+        if self.task.reference is None:
+            return {case: {} for case in self.cases}
+        return self._each(self.answer, lambda inputs: self.task.reference(runner.Student(self.namespace), runner.copied(inputs)))
+
+    def _each(self, source, of):
+        # In the notebook's own namespace, so that the functions above the answer find it; put back afterwards.
+        before = dict(self.namespace)
+        try:
+            with _apart():
+                # As in a notebook: a cell that fails leaves what was defined before.
+                with contextlib.suppress(Exception, SystemExit):
+                    exec(compile(source, f"<{self.task.id}>", "exec"), self.namespace)
+                found = {}
+                for case, inputs in self.cases.items():
+                    _seed()
+                    found[case] = of(inputs)
+                return found
+        finally:
+            self.namespace.clear()
+            self.namespace.update(before)
+
+
+def code_cells(folder):
+    """The cells that are run for grading: pairs of grade_id (None if it has none) and source."""
+    cells = [(grade_id(cell), cell.source) for cell in read_notebook(folder).cells if cell.cell_type == "code"]
+    return [(id, source) for id, source in cells if id != "self_check" and not (id or "").startswith("check_")]
+
+
+def read_notebook(folder):
+    """The instructor's notebook."""
+    import nbformat  # not needed, and not quick, in a student's notebook
+
+    path = Path(folder) / f"{Path(folder).name}.ipynb"
+    if not path.is_file():
+        raise FileNotFoundError(f"{Path(folder).name!r} is no assignment: there is no {path}.")
+    return nbformat.read(path, as_version=4)
+
+
+def grade_id(cell):
+    """What nbgrader calls a cell; None if it calls it nothing."""
+    return cell.metadata.get("nbgrader", {}).get("grade_id")
+
+
+def _seed():
+    random.seed(SEED)
+    np.random.seed(SEED)
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(SEED)
+
+
+@contextlib.contextmanager
+def _apart():
+    """Seeded, with what is printed and warned of kept away: mistakes divide by zero, and say so."""
+    _seed()
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+# ---------------------------------------------------------------- the files of the public key
+
+
+def save_public(key, folder):
+    """Write `checks.json` and `checks.npz`: plain data, the same bytes for the same key.
+
+    Parameters
+    ----------
+    key : Key
+        Of which the hidden cases are left out.
+    folder : path
+        Such as `exercises/02_batch_norm`; made if it is not there.
+    """
+    for name, content in public_files(key).items():
+        write_whole(Path(folder) / name, content)
+
+
+def public_files(key):
+    """The public key as the content of its files.
+
+    Parameters
+    ----------
+    key : Key
+
+    Returns
+    -------
+    dict of str to bytes
+    """
+    arrays, tasks = {}, {}
+
+    def store(place, values):
+        """Arrays go to the archive; of each the text has its place there."""
+        stored = {}
+        for name, value in values.items():
+            if isinstance(value, np.ndarray):
+                if value.dtype.kind not in "biufcU":
+                    raise ValueError(f"{place}/{name} holds {value.dtype}; give numbers, truth values or text.")
+                arrays[f"{place}/{name}"] = value
+                stored[name] = {"array": f"{place}/{name}"}
+            elif isinstance(value, (bool, int, float, str, type(None), list, tuple, np.generic)):
+                stored[name] = value.item() if isinstance(value, np.generic) else value
+            else:
+                raise ValueError(f"{place}/{name} is a {type(value).__name__}; give a number, text, truth value or array.")
+        return stored
+
+    def results(place, by_case):
+        return {case: {**one, "values": store(f"{place}/{case}", one["values"])} for case, one in by_case.items()}
+
+    for task in key.public().tasks.values():
+        tasks[task.id] = {
+            "parts": [asdict(part) for part in task.parts],
+            "probe": task.probe,
+            "cases": {case: store(f"{task.id}/inputs/{case}", inputs) for case, inputs in task.cases.items()},
+            "right": results(f"{task.id}/right", task.right),
+            "reference": {
+                case: {part: store(f"{task.id}/reference/{case}/{part}", one) for part, one in parts.items()}
+                for case, parts in task.reference.items()
+            },
+            "mistakes": [
+                {
+                    "name": mistake.name,
+                    "hint": mistake.hint,
+                    "recognised": mistake.recognised,
+                    "results": results(f"{task.id}/mistakes/{number}", mistake.results),
+                }
+                for number, mistake in enumerate(task.mistakes)
+            ],
+        }
+    archive = io.BytesIO()
+    # NumPy gives the members no time, so equal arrays are equal bytes.
+    np.savez_compressed(archive, **{place: arrays[place] for place in sorted(arrays)})
+    text = json.dumps({"format": FORMAT, "assignment": key.name, "tasks": tasks}, indent=1, ensure_ascii=False)
+    return {"checks.json": f"{text}\n".encode(), "checks.npz": archive.getvalue()}
+
+
+def load_public(folder):
+    """Read what `save_public` has written.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    Key
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If a file is missing, damaged, or of another version of the course.
+    """
+    folder = Path(folder)
+    try:
+        content = json.loads((folder / "checks.json").read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"{folder} holds checks of another version of the course; take folder and course from the same download.")
+        with np.load(folder / "checks.npz", allow_pickle=False) as archive:
+            return _loaded(content, archive)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error.filename} is missing. Copy the whole folder {folder.name!r} of the exercise again.") from None
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"The checks in {folder} cannot be read ({error!r}). Copy the whole folder of the exercise again.") from error
+
+
+def _loaded(content, archive):
+    def values(stored):
+        return {name: archive[value["array"]] if isinstance(value, dict) else value for name, value in stored.items()}
+
+    def results(by_case):
+        return {case: {**one, "values": values(one["values"])} for case, one in by_case.items()}
+
+    tasks = {}
+    for id, one in content["tasks"].items():
+        mistakes = tuple(WrongAnswer(**{**mistake, "results": results(mistake["results"])}) for mistake in one["mistakes"])
+        reference = {case: {part: values(said) for part, said in parts.items()} for case, parts in one["reference"].items()}
+        cases = {case: values(inputs) for case, inputs in one["cases"].items()}
+        parts = tuple(Part(**part) for part in one["parts"])
+        tasks[id] = TaskKey(id, parts, one["probe"], cases, (), results(one["right"]), reference, mistakes)
+    return Key(content["assignment"], tasks)
+
+
+def write_whole(path, content):
+    """Write a file whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new_", delete=False) as file:
+        try:
+            file.write(content)
+            file.close()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
