@@ -28,7 +28,7 @@ def nbval(paths, environment, scratch):
     """
     report = scratch / "report.xml"
     command = [
-        sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env",
+        sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env",
         f"--nbval-cell-timeout={CELL_SECONDS}", "-W", "ignore", "-q", f"--junitxml={report}", *map(str, paths),
     ]  # fmt: skip
     # Warm kernels aside, nothing of this process's settings may help the lesson.
@@ -88,10 +88,11 @@ def test_the_syllabus_is_complete():
 
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "digits"])
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_lesson(path, dataset, results, lesson_seconds):
+def test_lesson(path, dataset, results, record_property):
     if reason := missing(path, dataset):
         pytest.skip(reason)
-    wrong, lesson_seconds[path.stem, dataset] = results[dataset][path.stem]
+    wrong, seconds = results[dataset][path.stem]
+    record_property("lesson_seconds", (path.stem, dataset, seconds))
     assert not wrong, wrong[-6_000:]
 
 
