@@ -496,7 +496,7 @@ def paired_interval(a, b):
     difference = [float(x) - float(y) for x, y in zip(a, b)]
     mean = statistics.mean(difference)
     half = T_975[len(difference) - 1] * statistics.stdev(difference) / len(difference) ** 0.5
-    return np.array([mean, mean - half, mean + half])
+    return [mean, mean - half, mean + half]
 ''',
         "float32, and a warning": '''def paired_interval(a, b):
     import warnings
