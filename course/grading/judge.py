@@ -16,8 +16,6 @@ STEPS = ("defined", "runs", "type", "shape", "value")
 STANDARD_ERRORS = 5  # of a share at random: beyond it once in two million
 NO_CHANCE = 1e-9  # what is less probable than this is no chance
 SAME_CLASSES = 0.95
-NUMBERS = ("int", "float", "bool", "complex")
-NEVER = "nothing is returned"
 
 
 class Line(NamedTuple):
@@ -69,6 +67,7 @@ class Fault(NamedTuple):
 
     step: str
     message: str
+    whole: bool = False  # wrong with all parts alike
 
 
 def judge(task, results, quote=False):
@@ -88,24 +87,43 @@ def judge(task, results, quote=False):
     -------
     TaskResult
     """
+    results = {case: _plain(one) for case, one in results.items()}
     faults = {part.name: _first_fault(part, task, results, quote) for part in task.parts}
     explained = _explain(task, results, [part for part in task.parts if faults[part.name]])
-    lines, told = [], {}
+    lines, told, hints = [], set(), set()
     for part in task.parts:
         fault, mistake = faults[part.name], explained.get(part.name)
         if fault is None:
             lines.append(Line(part.name, part.points, part.points, f"{_capital(part.says)}: right."))
             continue
-        # All parts fail alike where the answer is missing or raises: tell it once.
-        again = told.setdefault(fault.message, part.name)
-        if again != part.name and fault.step in ("defined", "runs", ""):
-            message, step = f"{_capital(part.says)}: not checked because of the above.", ""
-        else:
-            text = fault.message if mistake is None else f"{fault.message} {mistake.hint}"
-            message, step = f"{_capital(part.says)}: {text}", fault.step
-        lines.append(Line(part.name, 0, part.points, message, step))
+        if fault.whole and fault.message in told:
+            lines.append(Line(part.name, 0, part.points, f"{_capital(part.says)}: not checked because of the above.", ""))
+            continue
+        told.add(fault.message)
+        text = fault.message
+        if mistake is not None:
+            text += " The same mistake as above." if mistake.name in hints else f" {mistake.hint}"
+            hints.add(mistake.name)
+        lines.append(Line(part.name, 0, part.points, f"{_capital(part.says)}: {text}", fault.step))
     best = max(explained.values(), key=lambda mistake: _agreement(task, mistake, results), default=None)
     return TaskResult(sum(line.points for line in lines), task.points, lines, best and best.name)
+
+
+def _plain(result):
+    """A result of which everything has the type it should have; what came from beside a student's code may be anything."""
+    try:
+        values = {name: value for name, value in result["values"].items() if isinstance(value, np.ndarray) and value.dtype.kind in "biufcU"}
+        kinds = {name: kind for name, kind in result["kinds"].items() if isinstance(kind, str)}
+        error = result["error"] and {
+            "type": str(result["error"]["type"]), "message": str(result["error"]["message"]), "line": result["error"]["line"]
+        }  # fmt: skip
+        if error and not isinstance(error["line"], int):
+            error["line"] = None
+        return {
+            "defined": result["defined"] is True, "values": values, "kinds": kinds, "error": error, "returned": str(result["returned"])
+        }  # fmt: skip
+    except (KeyError, TypeError, AttributeError):
+        return {"defined": False, "values": {}, "kinds": {}, "error": None, "returned": ""}
 
 
 def fails(task, part, results):
@@ -119,17 +137,17 @@ def fails(task, part, results):
 def _first_fault(part, task, results, quote):
     """The first fault in the order of the cases, public ones first; None if there is none."""
     if not any(case in results for case in task.cases):
-        return Fault("", "not checked because your notebook did not get as far as this task.")
+        return Fault("", "not checked because your notebook did not get as far as this task.", True)
     several = len(task.cases) - len(task.hidden) > 1
     for case in task.cases:
         if case not in results:
-            return Fault("", "not checked in all cases because your notebook stopped here.")
+            return Fault("", "not checked in all cases because your notebook stopped here.", True)
         fault = _fault(part, task, case, results[case], quote)
         if fault and case in task.hidden:
-            return Fault(fault.step, _hidden(part, task, fault))
+            return fault._replace(message=_hidden(part, task, fault))
         if fault:
             where = f" (case {case!r})" if several and fault.step not in ("defined", "") else ""
-            return Fault(fault.step, f"{fault.message}{where}.")
+            return fault._replace(message=f"{fault.message}{where}.")
     return None
 
 
@@ -148,11 +166,13 @@ def _hidden(part, task, fault):
 def _fault(part, task, case, result, quote):
     """The first fault of a part in one case."""
     if not result["defined"]:
-        return Fault("defined", f"{task.id} is not defined. Run the cell that defines it, and keep the name")
+        return Fault("defined", f"{task.id} is not defined. Run the cell that defines it, and keep the name", True)
     if error := result["error"]:
-        return Fault("runs", _raised(error, quote))
+        return Fault("runs", _raised(error, quote), True)
     right, right_kind = task.right[case]["values"][part.name], task.right[case]["kinds"][part.name]
-    value, kind = result["values"].get(part.name), result["kinds"].get(part.name, NEVER)
+    value, kind = result["values"].get(part.name), result["kinds"].get(part.name)
+    if kind is None:
+        return _not_apart(task, result)
     return (
         _type_fault(kind, value, right_kind, right)
         or _shape_fault(value, right)
@@ -164,8 +184,18 @@ def _raised(error, quote):
     kind = error["type"] if isinstance(getattr(builtins, error["type"], None), type) else "an error"
     if kind == "NotImplementedError":
         return "not written yet: it still raises NotImplementedError"
-    line = f" in line {int(error['line'])} of the cell" if error.get("line") else ""
+    line = f" in line {error['line']} of the cell" if error.get("line") else ""
     return f"it raises {kind}{line}: {error['message'].rstrip('.')}" if quote else f"it raises {kind}{line}; your own check shows the message"
+
+
+def _not_apart(task, result):
+    """The fault of an answer that has not as many values as there are parts."""
+    if task.probe.strip():
+        return Fault("type", "it is missing")
+    expected = ", ".join(part.name for part in task.parts)
+    returned = "None" if result["returned"] == "NoneType" else _described(result["returned"], (None, None))
+    end = ". Does the function end with a return?" if returned == "None" else ""
+    return Fault("type", f"{task.id} returns {returned}, where {len(task.parts)} values are expected: {expected}{end}", True)
 
 
 def _type_fault(kind, value, right_kind, right):
@@ -200,11 +230,11 @@ def _described(kind, found):
     """The student's type, of which only well-known names are repeated."""
     if found[0] is not None:
         return _named(found)
-    if kind == NEVER:
-        return "missing"
+    if kind == "ndarray":
+        return "an array"
     if match := re.fullmatch(r"(tuple|list) of (\d{1,3})", kind):
         return f"a {match[1]} of {match[2]}"
-    known = ("dict", "set", "function", "type", "list", "tuple", "generator", "NoneType", "range", "map", "object", "bytes")
+    known = ("tensor", "str", "int", "float", "bool", "dict", "set", "function", "type", "list", "tuple", "generator", "NoneType", "range", "map", "object", "bytes")
     return f"a {kind}" if kind in known else "something else"
 
 
@@ -381,7 +411,7 @@ def _same(part, one, other, reference):
     if one["error"] or other["error"]:
         return bool(one["error"] and other["error"]) and _error_signature(one["error"]) == _error_signature(other["error"])
     values = [result["values"].get(part.name) for result in (one, other)]
-    kinds = [result["kinds"].get(part.name, NEVER) for result in (one, other)]
+    kinds = [result["kinds"].get(part.name, result["returned"]) for result in (one, other)]
     if values[0] is None or values[1] is None:
         return values[0] is values[1] and kinds[0] == kinds[1]
     if _sort(kinds[0], values[0]) != _sort(kinds[1], values[1]) or values[0].shape != values[1].shape:
