@@ -122,7 +122,7 @@ def _plain(result):
         return {
             "defined": result["defined"] is True, "values": values, "kinds": kinds, "error": error, "returned": str(result["returned"])
         }  # fmt: skip
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return {"defined": False, "values": {}, "kinds": {}, "error": None, "returned": ""}
 
 
@@ -181,6 +181,8 @@ def _fault(part, task, case, result, quote):
 
 
 def _raised(error, quote):
+    if error["type"] == "TimeLimit":
+        return "it takes too long"
     kind = error["type"] if isinstance(getattr(builtins, error["type"], None), type) else "an error"
     if kind == "NotImplementedError":
         return "not written yet: it still raises NotImplementedError"
