@@ -41,29 +41,32 @@ overfitting_gap = Task(
     mistakes=(
         Mistake(
             "training minus validation",
-            "Your gap has the wrong sign: a network that has overfitted gets a negative number from you. Look up in lesson 00 "
-            "what is subtracted from what, and test with a validation loss that is plainly the larger.",
+            "Your gap has the wrong sign: a network that has overfitted gets a negative number from you. Look up in "
+            "lesson 00 what is subtracted from what, and test with a validation loss that is plainly the larger.",
             GAP.replace("validation_loss - train_loss", "train_loss - validation_loss"),
         ),
         Mistake(
             "absolute value of the gap",
-            "You have thrown the sign away. Where the validation loss is the lower one, the gap is negative, and that is news: it can "
-            "mean that the two losses were not measured in the same mode.",
+            "You have thrown the sign away. Where the validation loss is the lower one, the gap is negative, and "
+            "that is news: it can mean that the two losses were not measured in the same mode.",
             GAP.replace("gap[-last:].mean()", "abs(gap[-last:].mean())"),
         ),
         Mistake(
             "the last epoch only",
-            "You report one epoch. A single epoch is noisy, which is why `last` says over how many the mean is to be taken.",
+            "You report one epoch. A single epoch is noisy, which is why `last` says over how many the mean is to "
+            "be taken.",
             GAP.replace("gap[-last:].mean()", "gap[-1]"),
         ),
         Mistake(
             "all epochs",
-            "Your mean runs over the whole training, so that the first epochs, when nothing had been learnt yet, dilute the gap at the end.",
+            "Your mean runs over the whole training, so that the first epochs, when nothing had been learnt yet, "
+            "dilute the gap at the end.",
             GAP.replace("gap[-last:]", "gap"),
         ),
         Mistake(
             "the first epochs",
-            "You have taken epochs from the wrong end of the curves. Print the slice that you average, for an array of five numbers.",
+            "You have taken epochs from the wrong end of the curves. Print the slice that you average, for an array "
+            "of five numbers.",
             GAP.replace("gap[-last:]", "gap[:last]"),
         ),
         Mistake(
@@ -73,19 +76,20 @@ overfitting_gap = Task(
         ),
         Mistake(
             "difference of the two lowest losses",
-            "You compare the best epoch of one curve with the best epoch of the other, and these are different networks: the weights of "
-            "different epochs. A gap belongs to one network at a time.",
+            "You compare the best epoch of one curve with the best epoch of the other, and these are different "
+            "networks: the weights of different epochs. A gap belongs to one network at a time.",
             GAP.replace("gap[-last:].mean()", "validation_loss.min() - train_loss.min()"),
         ),
         Mistake(
             "ratio in place of the difference",
-            "You divide one loss by the other. The gap is a difference, in nats; a ratio explodes when the training loss comes near 0.",
+            "You divide one loss by the other. The gap is a difference, in nats; a ratio explodes when the training "
+            "loss comes near 0.",
             GAP.replace("validation_loss - train_loss", "validation_loss / train_loss"),
         ),
         Mistake(
             "the gap at the best epoch",
-            "You report the gap where the validation loss was lowest. That is the network that early stopping would keep (task 2); here "
-            "the question is where the training has ended.",
+            "You report the gap where the validation loss was lowest. That is the network that early stopping would "
+            "keep (task 2); here the question is where the training has ended.",
             GAP.replace("gap[-last:].mean()", "gap[validation_loss.argmin()]"),
         ),
     ),
@@ -172,13 +176,13 @@ early_stopping = Task(
     mistakes=(
         Mistake(
             "the highest loss",
-            "You keep the epoch with the *highest* validation loss. Of an accuracy the highest is best; of a loss?",
-            STOP.replace("validation_loss[epoch] < validation_loss[best]", "validation_loss[epoch] > validation_loss[best]"),
+            "You keep the epoch with the highest validation loss. Of an accuracy the highest is best; of a loss?",
+            STOP.replace("[epoch] < validation_loss[best]", "[epoch] > validation_loss[best]"),
         ),
         Mistake(
             "the lowest loss of the whole curve",
-            "Your epoch may lie beyond the point at which training had stopped. Early stopping cannot know the future: go through the "
-            "epochs in order, and decide after each with what is known by then.",
+            "Your epoch may lie beyond the point at which training had stopped. Early stopping cannot know the "
+            "future: go through the epochs in order, and decide after each with what is known by then.",
             '''def early_stopping(validation_loss, patience):
     best = int(np.argmin(validation_loss))
     return best, min(best + patience + 1, len(validation_loss))
@@ -186,44 +190,46 @@ early_stopping = Task(
         ),
         Mistake(
             "keeps the last epoch",
-            "You keep the weights of the epoch in which training stopped. By then the loss had not improved for `patience` epochs, "
-            "so these weights are not the best ones. (Keras does the same unless it is given `restore_best_weights=True`.)",
+            "You keep the weights of the epoch in which training stopped. By then the loss had not improved for "
+            "`patience` epochs, so these weights are not the best ones. (Keras does the same unless it is given "
+            "`restore_best_weights=True`.)",
             STOP.replace("return best, epoch + 1", "return epoch, epoch + 1").replace(
                 "return best, len(validation_loss)", "return len(validation_loss) - 1, len(validation_loss)"
             ),
         ),
         Mistake(
             "the counter is never set back",
-            "You count all epochs without improvement since the start. Patience is about epochs *in a row*: what must happen to the counter "
-            "when the loss improves?",
+            "You count all epochs without improvement since the start. Patience is about epochs in a row: what "
+            "must happen to the counter when the loss improves?",
             STOP_COUNTER.replace("best, waited = epoch, 0", "best = epoch"),
         ),
         Mistake(
             "compared with the epoch before",
-            "You compare each loss with the one just before it. A loss that falls after a bump is no improvement as long as it stays above "
-            "the best so far. Follow the first case by hand.",
-            STOP_COUNTER.replace("validation_loss[epoch] < validation_loss[best]", "validation_loss[epoch] < validation_loss[epoch - 1]"),
+            "You compare each loss with the one just before it. A loss that falls after a bump is no improvement as "
+            "long as it stays above the best so far. Follow the first case by hand.",
+            STOP_COUNTER.replace("< validation_loss[best]", "< validation_loss[epoch - 1]"),
         ),
         Mistake(
             "patience longer by one",
-            "You train one epoch too long. With a patience of 1 training stops after the *first* epoch that is not better.",
+            "You train one epoch too long. With a patience of 1 training stops after the first epoch that is not "
+            "better.",
             STOP.replace("epoch - best >= patience", "epoch - best > patience"),
         ),
         Mistake(
             "a tie counts as an improvement",
             "You count the same loss again as an improvement. It is not lower; the third case has such a tie.",
-            STOP.replace("validation_loss[epoch] < validation_loss[best]", "validation_loss[epoch] <= validation_loss[best]"),
+            STOP.replace("< validation_loss[best]", "<= validation_loss[best]"),
         ),
         Mistake(
             "epochs counted from one",
-            "Your epoch is too large by one. What is asked for is an index, with which the weights can be found in a list: the first "
-            "epoch has the index 0.",
+            "Your epoch is too large by one. What is asked for is an index, with which the weights can be found in "
+            "a list: the first epoch has the index 0.",
             STOP.replace("return best,", "return best + 1,"),
         ),
         Mistake(
             "the last trained epoch is not counted",
-            "You return the index of the epoch in which training stopped where the *number* of trained epochs is asked for. If it stops "
-            "in the epoch with the index 4, how many were trained?",
+            "You return the index of the epoch in which training stopped where the number of trained epochs is "
+            "asked for. If it stops in the epoch with the index 4, how many were trained?",
             STOP.replace("return best, epoch + 1", "return best, epoch").replace(
                 "return best, len(validation_loss)", "return best, len(validation_loss) - 1"
             ),
@@ -299,31 +305,33 @@ diagnose = Task(
     mistakes=(
         Mistake(
             "the logged loss taken for the training loss",
-            "Your verdict rests on the loss that `fit` logs. It was measured with dropout on, the validation loss with dropout off: their "
-            "difference says nothing about overfitting (lesson 04, section 5).",
+            "Your verdict rests on the loss that `fit` logs. It was measured with dropout on, the validation loss "
+            "with dropout off: their difference says nothing about overfitting (lesson 04, section 5).",
             DIAGNOSE.replace("return verdict(train),", "return verdict(logged),"),
         ),
         Mistake(
             "absolute gap",
-            "You call a network overfitted whose validation loss is *lower* than its training loss. The sign of the gap matters.",
+            "You call a network overfitted whose validation loss is lower than its training loss. The sign of the "
+            "gap matters.",
             DIAGNOSE.replace("validation - train > smallest", "abs(validation - train) > smallest"),
         ),
         Mistake(
             "gap with the wrong sign",
-            "You say \"overfits\" where the training loss is the higher one. Which of the two losses is higher when examples have been "
-            "learnt by heart?",
+            "You say \"overfits\" where the training loss is the higher one. Which of the two losses is higher when "
+            "examples have been learnt by heart?",
             DIAGNOSE.replace("validation - train > smallest", "train - validation > smallest"),
         ),
         Mistake(
             "underfitting judged by the validation loss",
-            "You say \"underfits\" because the *validation* loss misses the target. Underfitting means that the network cannot even fit the "
-            "examples that it was trained on: which loss shows that?",
+            "You say \"underfits\" because the validation loss misses the target. Underfitting means that the "
+            "network cannot even fit the examples that it was trained on: which loss shows that?",
             DIAGNOSE.replace("if train > target + smallest:", "if validation > target + smallest:"),
         ),
         Mistake(
             "the gap is judged first",
-            "Where a network misses the target on its training examples *and* has a gap, you say \"overfits\". The order of the rules counts: "
-            "a network that has not learnt yet needs something else first than regularisation.",
+            "Where a network misses the target on its training examples and has a gap, you say \"overfits\". The "
+            "order of the rules counts: a network that has not learnt yet needs something else first than "
+            "regularisation.",
             '''def diagnose(logged, train, validation, target, smallest):
     def verdict(train):
         if validation - train > smallest:
@@ -337,24 +345,27 @@ diagnose = Task(
         ),
         Mistake(
             "every gap is overfitting",
-            "You call every positive gap overfitting. There nearly always is a small one; `smallest` says from where on it matters.",
+            "You call every positive gap overfitting. There nearly always is a small one; `smallest` says from "
+            "where on it matters.",
             DIAGNOSE.replace("validation - train > smallest", "validation - train > 0"),
         ),
         Mistake(
             "every miss of the target is underfitting",
-            "You allow no margin at the target. `smallest` is the least difference that matters, there as well as for the gap.",
+            "You allow no margin at the target. `smallest` is the least difference that matters, there as well as "
+            "for the gap.",
             DIAGNOSE.replace("train > target + smallest", "train > target"),
         ),
         Mistake(
             "misleads whenever the logged loss is higher",
-            "A logged loss above the honest one is normal with dropout, and does not always do harm. The log misleads if whoever uses it "
-            "comes to *another verdict*.",
+            "A logged loss above the honest one is normal with dropout, and does not always do harm. The log "
+            "misleads if whoever uses it comes to another verdict.",
             DIAGNOSE.replace("verdict(logged) != verdict(train)", "logged > train"),
         ),
         Mistake(
             "misleads whenever validation looks better",
-            "You say that the log misleads where the validation loss lies below the logged one. That is the most striking form, not the "
-            "only one. Ask what somebody would conclude from the log, and whether it differs from the honest verdict.",
+            "You say that the log misleads where the validation loss lies below the logged one. That is the most "
+            "striking form, not the only one. Ask what somebody would conclude from the log, and whether it differs "
+            "from the honest verdict.",
             DIAGNOSE.replace("verdict(logged) != verdict(train)", "validation < logged"),
         ),
     ),
@@ -429,34 +440,35 @@ paired_interval = Task(
     mistakes=(
         Mistake(
             "unpaired",
-            "Your interval is that of two independent groups. Both runs of a pair share their seed, and what they share drops out of their "
-            "difference: so form the differences first. (Your mean is right, and your interval usually too wide.)",
+            "Your interval is that of two independent groups. Both runs of a pair share their seed, and what they "
+            "share drops out of their difference: so form the differences first. (Your mean is right, and your "
+            "interval usually too wide.)",
             PAIRED.replace(
                 "error = difference.std(ddof=1) / np.sqrt(n)", "error = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / n)"
             ),
         ),
         Mistake(
             "standard deviation for standard error",
-            "Your interval says how much single differences scatter. The question is how well their *mean* is known, and that gets better "
-            "with the number of seeds.",
+            "Your interval says how much single differences scatter. The question is how well their mean is "
+            "known, and that gets better with the number of seeds.",
             PAIRED.replace("/ np.sqrt(n)", ""),
         ),
         Mistake(
             "divided by n and not by its root",
-            "Your interval shrinks too fast as seeds are added. The *variance* of a mean falls with the number of values; "
-            "what does its standard deviation do?",
+            "Your interval shrinks too fast as seeds are added. The variance of a mean falls with the number of "
+            "values; what does its standard deviation do?",
             PAIRED.replace("/ np.sqrt(n)", "/ n"),
         ),
         Mistake(
             "z in place of t",
-            "You have taken the factor of the normal distribution, 1.96. That is for a spread that is known; here it is itself estimated, "
-            "from a handful of seeds, and the interval must be wider for it.",
+            "You have taken the factor of the normal distribution, 1.96. That is for a spread that is known; here "
+            "it is itself estimated, from a handful of seeds, and the interval must be wider for it.",
             PAIRED.replace("T_975[n - 1]", "1.96"),
         ),
         Mistake(
             "spread divided by n",
-            "Your spread of the differences is too small: you divide by n, while the deviations are taken from the mean of the same n values. "
-            "NumPy's `std` does that unless it is told otherwise.",
+            "Your spread of the differences is too small: you divide by n, while the deviations are taken from the "
+            "mean of the same n values. NumPy's `std` does that unless it is told otherwise.",
             PAIRED.replace("difference.std(ddof=1)", "difference.std()"),
         ),
         Mistake(
@@ -471,13 +483,14 @@ paired_interval = Task(
         ),
         Mistake(
             "half of the half width",
-            "Your interval is half as wide as it should be: the factor times the standard error is the distance from the mean to *each* end.",
+            "Your interval is half as wide as it should be: the factor times the standard error is the distance "
+            "from the mean to each end.",
             PAIRED.replace("T_975[n - 1] * error", "T_975[n - 1] * error / 2"),
         ),
         Mistake(
             "sorted before pairing",
-            "You have sorted the two arms. That leaves their means alone and makes new pairs: lowest with lowest. A pair is what shares a seed, "
-            "and that is told by the position.",
+            "You have sorted the two arms. That leaves their means alone and makes new pairs: lowest with lowest. A "
+            "pair is what shares a seed, and that is told by the position.",
             PAIRED.replace("a - b", "np.sort(a) - np.sort(b)"),
         ),
     ),
@@ -553,18 +566,20 @@ verdict = Task(
     mistakes=(
         Mistake(
             "not shown taken for not there",
-            "You say \"no difference that matters\" where the interval leaves it open. That needs the *whole* interval "
-            "within ± `smallest`; an interval that reaches beyond only says that these seeds cannot tell.",
+            "You say \"no difference that matters\" where the interval leaves it open. That needs the whole "
+            "interval within ± `smallest`; an interval that reaches beyond only says that these seeds cannot tell.",
             VERDICT.replace("low >= -smallest and high <= smallest", "low <= smallest and high >= -smallest"),
         ),
         Mistake(
             "compared with 0",
-            "You compare the ends with 0. A difference can be beyond doubt and still too small to matter: `smallest` is the line to be crossed.",
+            "You compare the ends with 0. A difference can be beyond doubt and still too small to matter: "
+            "`smallest` is the line to be crossed.",
             VERDICT.replace("low > smallest", "low > 0").replace("high < -smallest", "high < 0"),
         ),
         Mistake(
             "judged by the middle of the interval",
-            "You judge by the mean alone, so you never answer \"undecided\". What the interval is for is how far from the mean the truth may lie.",
+            "You judge by the mean alone, so you never answer \"undecided\". What the interval is for is how far "
+            "from the mean the truth may lie.",
             '''def verdict(low, high, smallest):
     mean = (low + high) / 2
     if mean > smallest:
@@ -576,7 +591,8 @@ verdict = Task(
         ),
         Mistake(
             "one end suffices",
-            "You say \"higher\" or \"lower\" as soon as one end of the interval lies beyond `smallest`. The other end is just as possible.",
+            "You say \"higher\" or \"lower\" as soon as one end of the interval lies beyond `smallest`. The other "
+            "end is just as possible.",
             VERDICT.replace("low > smallest", "high > smallest").replace("high < -smallest", "low < -smallest"),
         ),
         Mistake(
@@ -586,16 +602,16 @@ verdict = Task(
         ),
         Mistake(
             "undecided whenever 0 is inside",
-            "You answer \"undecided\" whenever 0 lies in the interval. A *narrow* interval around 0 decides a lot: it excludes every difference "
-            "that would matter.",
+            "You answer \"undecided\" whenever 0 lies in the interval. A narrow interval around 0 decides a lot: "
+            "it excludes every difference that would matter.",
             VERDICT.replace(
-                "    if low >= -smallest", "    if low < 0 < high:\n        return \"undecided\"\n    if low >= -smallest"
+                "    if low >= -smallest", '    if low < 0 < high:\n        return "undecided"\n    if low >= -smallest'
             ),
         ),
         Mistake(
             "decided whenever 0 is outside",
-            "You treat an interval that leaves 0 out, and reaches beyond `smallest` on one side only in part, as decided. Part of it lies where "
-            "the difference would not matter.",
+            "You treat an interval that leaves 0 out, and reaches beyond `smallest` on one side only in part, as "
+            "decided. Part of it lies where the difference would not matter.",
             '''def verdict(low, high, smallest):
     if low >= -smallest and high <= smallest:
         return "no difference that matters"
@@ -608,7 +624,8 @@ verdict = Task(
         ),
         Mistake(
             "no line on the negative side",
-            "Below 0 your line is in the wrong place: a difference of -0.05 is as large as one of 0.05, so `smallest` needs a sign there.",
+            "Below 0 your line is in the wrong place: a difference of -0.05 is as large as one of 0.05, so "
+            "`smallest` needs a sign there.",
             VERDICT.replace("high < -smallest", "high < smallest"),
         ),
     ),

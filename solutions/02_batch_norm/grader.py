@@ -9,7 +9,7 @@ from course.grading.tasks import Mistake, Part, Task
 
 
 def _layer(seed, shape, offset=1.0, spread=2.0, dtype="float64"):
-    """An input, channels last, with another place and another spread for each channel, and gamma and beta to go with it."""
+    """An input, channels last, each channel with its own place and spread, and gamma and beta to go with it."""
     rng = np.random.default_rng(seed)
     channels = shape[-1]
     places = offset * np.linspace(-1, 1.5, channels)
@@ -27,21 +27,24 @@ VARIANCE = Part("variance", 1, "the variance", rtol=1e-3, atol=1e-7)
 
 # Hints that serve in several tasks.
 NO_ROOT = (
-    "You divide by the variance. Its unit is the square of that of x; what has the unit of x? Test with a feature whose variance is "
-    "far from 1, and look at the spread of what comes out."
+    "You divide by the variance. Its unit is the square of that of x; what has the unit of x? Test with a feature "
+    "whose variance is far from 1, and look at the spread of what comes out."
 )
 EPSILON_OUTSIDE = (
-    "Your epsilon stands in the wrong place. For a variance of 1 hardly anybody would notice; for a tiny one it makes a factor of ten and "
-    "more. Compare with step 3 of lesson 02, section 1: what stands under the root?"
+    "Your epsilon stands in the wrong place. For a variance of 1 hardly anybody would notice; for a tiny one it "
+    "makes a factor of ten and more. Compare with step 3 of lesson 02, section 1: what stands under the root?"
 )
 NO_EPSILON = (
-    "Your epsilon has no effect. It matters as soon as the variance comes down to its size: a feature that is (nearly) constant in the batch "
-    "would be blown up."
+    "Your epsilon has no effect. It matters as soon as the variance comes down to its size: a feature that is "
+    "(nearly) constant in the batch would be blown up."
 )
 NO_AFFINE = (
-    "Your output has mean 0 and spread 1 whatever gamma and beta are. Step 4 is missing: scale and shift, one pair a channel."
+    "Your output has mean 0 and spread 1 whatever gamma and beta are. Step 4 is missing: scale and shift, one pair "
+    "a channel."
 )
-SWAPPED = "Gamma and beta have changed places. One scales, the other shifts: which is 1, and which 0, at the start of training?"
+SWAPPED = (
+    "Gamma and beta have changed places. One scales, the other shifts: which is 1, and which 0, at the start of training?"
+)
 
 # ---------------------------------------------------------------- 1. batch_norm_train
 
@@ -76,48 +79,61 @@ batch_norm_train = Task(
     mistakes=(
         Mistake(
             "variance divided by n - 1",
-            "Your variance is too large, by the factor n / (n - 1). That is the estimate for a whole population. Normalisation wants the spread of "
-            "*these* n values.",
+            "Your variance is too large, by the factor n / (n - 1). That is the estimate for a whole population. "
+            "Normalisation wants the spread of these n values.",
             TRAIN.replace("((x - mean) ** 2).mean(axis=0)", "((x - mean) ** 2).sum(axis=0) / max(len(x) - 1, 1)"),
         ),
         Mistake(
             "statistics of each example",
-            "Your statistics run along the features of one example: that is layer norm. Batch norm compares the *examples*, feature by feature. "
-            "How many means should there be, and along which axis must be averaged to leave that many?",
+            "Your statistics run along the features of one example: that is layer norm. Batch norm compares the "
+            "examples, feature by feature. How many means should there be, and along which axis must be averaged "
+            "to leave that many?",
             TRAIN.replace(".mean(axis=0)", ".mean(axis=1, keepdims=True)"),
         ),
         Mistake(
+            "statistics of each example, which do not fit",
+            "Shapes (N, F) and (N,) do not go together, hence the error. The shape is not the real trouble: you average "
+            "along the features of one example. Batch norm compares the examples, feature by feature: along which axis "
+            "must be averaged to leave one mean a feature?",
+            TRAIN.replace(".mean(axis=0)", ".mean(axis=1)"),
+        ),
+        Mistake(
             "one mean and variance for all features",
-            "You have one mean and one variance for the whole batch. Each feature gets its own: a mean of shape (F,).",
+            "You have one mean and one variance for the whole batch. Each feature gets its own: a mean of shape "
+            "(F,).",
             TRAIN.replace(".mean(axis=0)", ".mean()"),
         ),
         Mistake("no square root", NO_ROOT, TRAIN.replace("np.sqrt(variance + epsilon)", "(variance + epsilon)")),
         Mistake(
-            "epsilon outside the root", EPSILON_OUTSIDE, TRAIN.replace("np.sqrt(variance + epsilon)", "(np.sqrt(variance) + epsilon)")
+            "epsilon outside the root",
+            EPSILON_OUTSIDE,
+            TRAIN.replace("np.sqrt(variance + epsilon)", "(np.sqrt(variance) + epsilon)"),
         ),
         Mistake("no epsilon", NO_EPSILON, TRAIN.replace("variance + epsilon", "variance + 1e-30")),
         Mistake("gamma and beta missing", NO_AFFINE, TRAIN.replace("gamma * x_hat + beta", "x_hat")),
         Mistake("gamma and beta swapped", SWAPPED, TRAIN.replace("gamma * x_hat + beta", "beta * x_hat + gamma")),
         Mistake(
             "shifted before it is scaled",
-            "Your shift is scaled along with the rest. The mean of the output must come out as beta, whatever gamma is: in which order do "
-            "scale and shift come?",
+            "Your shift is scaled along with the rest. The mean of the output must come out as beta, whatever gamma "
+            "is: in which order do scale and shift come?",
             TRAIN.replace("gamma * x_hat + beta", "gamma * (x_hat + beta)"),
         ),
         Mistake(
             "standard deviation returned for the variance",
-            "Your output is right, but what you return as the variance is its root. The moving statistics of the next task need the variance.",
+            "Your output is right, but what you return as the variance is its root. The moving statistics of the "
+            "next task need the variance.",
             TRAIN.replace("mean, variance\n", "mean, np.sqrt(variance)\n"),
         ),
         Mistake(
             "the mean is not subtracted",
-            "You divide by the spread without having moved the mean to 0 first. Look at the mean of your output for gamma 1 and beta 0.",
+            "You divide by the spread without having moved the mean to 0 first. Look at the mean of your output for "
+            "gamma 1 and beta 0.",
             TRAIN.replace("x_hat = (x - mean)", "x_hat = x"),
         ),
         Mistake(
             "mean of the squares minus square of the mean",
-            "On paper your variance is right. In float32, with a mean far from 0, two large and nearly equal numbers are subtracted, and "
-            "rounding is all that is left. Subtract the mean before you square.",
+            "On paper your variance is right. In float32, with a mean far from 0, two large and nearly equal "
+            "numbers are subtracted, and rounding is all that is left. Subtract the mean before you square.",
             TRAIN.replace("((x - mean) ** 2).mean(axis=0)", "np.maximum((x**2).mean(axis=0) - mean**2, 0)"),
             recognised=False,  # rounding errors are not the same on every machine
         ),
@@ -210,33 +226,39 @@ update_moving = Task(
     mistakes=(
         Mistake(
             "momentum reversed",
-            "You take from the batch what should be kept, and keep what should be taken: PyTorch's convention. What does Keras's `momentum` "
-            "say, and what would a momentum of 1 do to the moving mean?",
+            "You take from the batch what should be kept, and keep what should be taken: PyTorch's convention. What "
+            "does Keras's `momentum` say, and what would a momentum of 1 do to the moving mean?",
             UPDATE.replace("momentum * moving", "(1 - momentum) * moving").replace("(1 - momentum) * x", "momentum * x"),
         ),
         Mistake(
             "unbiased variance",
-            "The variance that you put in is the unbiased one, divided by n - 1. PyTorch does so; Keras stores the variance with which it has "
-            "normalised the batch.",
+            "The variance that you put in is the unbiased one, divided by n - 1. PyTorch does so; Keras stores the "
+            "variance with which it has normalised the batch.",
             UPDATE.replace("x.var(axis=0)", "x.var(axis=0, ddof=1 if len(x) > 1 else 0)"),
         ),
         Mistake(
             "standard deviation in place of the variance",
-            "You average standard deviations into a moving *variance*. Inference will take the root of it once more.",
+            "You average standard deviations into a moving variance. Inference will take the root of it once more.",
             UPDATE.replace("x.var(axis=0)", "x.std(axis=0)"),
         ),
         Mistake(
+            "statistics of each example",
+            "You average along the features of one example, which leaves one number an example. The moving statistics "
+            "hold one number a feature.",
+            UPDATE.replace("axis=0", "axis=1"),
+        ),
+        Mistake(
             "only this batch counts",
-            "You replace the old statistics by those of the batch, as momentum 0 would. A single batch is noisy, and the moving values are there to "
-            "average over many.",
+            "You replace the old statistics by those of the batch, as momentum 0 would. A single batch is noisy, "
+            "and the moving values are there to average over many.",
             UPDATE.replace("momentum * moving_mean + (1 - momentum) * ", "").replace(
                 "momentum * moving_variance + (1 - momentum) * ", ""
             ),
         ),
         Mistake(
             "the shares do not add up to 1",
-            "You shrink the old value and add the new one in full, so the result grows from step to step, beyond all data. What must "
-            "the two shares add up to?",
+            "You shrink the old value and add the new one in full, so the result grows from step to step, beyond "
+            "all data. What must the two shares add up to?",
             UPDATE.replace("(1 - momentum) * x", "x"),
         ),
         Mistake(
@@ -246,8 +268,8 @@ update_moving = Task(
         ),
         Mistake(
             "deviations from the moving mean",
-            "Your variance takes the deviations from the moving mean. As long as that is still on its way, its distance from the batch "
-            "is counted as spread. The variance of a batch is about the mean of that batch.",
+            "Your variance takes the deviations from the moving mean. As long as that is still on its way, its "
+            "distance from the batch is counted as spread. The variance of a batch is about the mean of that batch.",
             UPDATE.replace("x.var(axis=0)", "((x - mean) ** 2).mean(axis=0)"),
         ),
         Mistake(
@@ -257,7 +279,8 @@ update_moving = Task(
         ),
         Mistake(
             "mean and variance swapped",
-            "The two results come in the wrong order. A variance can never be negative: is there a negative number in yours?",
+            "The two results come in the wrong order. A variance can never be negative: is there a negative number "
+            "in yours?",
             UPDATE.replace("return mean, variance", "return variance, mean"),
         ),
     ),
@@ -335,26 +358,27 @@ batch_norm_infer = Task(
     mistakes=(
         Mistake(
             "statistics of the batch",
-            "You normalise with the statistics of the batch: training mode. At inference an example must get the same answer whatever its "
-            "neighbours are, also when it is alone.",
-            INFER.replace("x - moving_mean", "x - x.mean(axis=0)").replace("moving_variance + epsilon", "x.var(axis=0) + epsilon"),
+            "You normalise with the statistics of the batch: training mode. At inference an example must get the "
+            "same answer whatever its neighbours are, also when it is alone.",
+            INFER.replace("x - moving_mean", "x - x.mean(axis=0)").replace("moving_variance + eps", "x.var(axis=0) + eps"),
         ),
         Mistake(
             "variance of the batch",
-            "Your mean is the stored one, your variance that of the batch. At inference nothing may come from the neighbours.",
+            "Your mean is the stored one, your variance that of the batch. At inference nothing may come from the "
+            "neighbours.",
             INFER.replace("moving_variance + epsilon", "x.var(axis=0) + epsilon"),
         ),
         Mistake(
             "moving statistics updated first",
-            "You update the moving statistics before you use them. That is for training only: at inference they stand still, or else the "
-            "answer would depend on what was asked before.",
+            "You update the moving statistics before you use them. That is for training only: at inference they "
+            "stand still, or else the answer would depend on what was asked before.",
             INFER.replace(
                 "    x_hat",
-                "    moving_mean = 0.99 * moving_mean + 0.01 * x.mean(axis=0)\n"
-                "    moving_variance = 0.99 * moving_variance + 0.01 * x.var(axis=0)\n    x_hat",
+                "    moving_mean = 0.99 * moving_mean + 0.01 * x.mean(axis=0)\n    moving_variance = 0.99 * "
+                "moving_variance + 0.01 * x.var(axis=0)\n    x_hat",
             ),
         ),
-        Mistake("no square root", NO_ROOT, INFER.replace("np.sqrt(moving_variance + epsilon)", "(moving_variance + epsilon)")),
+        Mistake("no square root", NO_ROOT, INFER.replace("/ np.sqrt(", "/ (")),
         Mistake(
             "epsilon outside the root",
             EPSILON_OUTSIDE,
@@ -362,8 +386,8 @@ batch_norm_infer = Task(
         ),
         Mistake(
             "no epsilon",
-            "Your epsilon has no effect. It has to be the same as in training, or inference scales quiet features in another way than the "
-            "following layers have learnt.",
+            "Your epsilon has no effect. It has to be the same as in training, or inference scales quiet features "
+            "in another way than the following layers have learnt.",
             INFER.replace("moving_variance + epsilon", "moving_variance + 1e-30"),
         ),
         Mistake("gamma and beta missing", NO_AFFINE, INFER.replace("gamma * x_hat + beta", "x_hat")),
@@ -420,29 +444,38 @@ batch_norm_conv = Task(
     mistakes=(
         Mistake(
             "per pixel",
-            "Every pixel of a channel has a mean of its own with you, as if the maps had been flattened. The same filter slides over all "
-            "positions, so all positions share the statistics of their channel.",
+            "Every pixel of a channel has a mean of its own with you, as if the maps had been flattened. The same "
+            "filter slides over all positions, so all positions share the statistics of their channel.",
             CONV.replace("(axis=(0, 1, 2))", "(axis=0)"),
         ),
         Mistake(
             "per image",
-            "Each image is normalised by itself with you: that is instance norm. Batch norm takes the statistics over the batch as well.",
+            "Each image is normalised by itself with you: that is instance norm. Batch norm takes the statistics "
+            "over the batch as well.",
             CONV.replace("(axis=(0, 1, 2))", "(axis=(1, 2), keepdims=True)"),
         ),
         Mistake(
+            "per image, which does not fit",
+            "Your means have the shape (N, C), one for each image and channel, and that does not fit the maps, hence the "
+            "error. Batch norm has one for each channel: over which axes does that leave you to average?",
+            CONV.replace("(axis=(0, 1, 2))", "(axis=(1, 2))"),
+        ),
+        Mistake(
             "channels taken to be first",
-            "Your statistics belong to the rows of pixels: axis 1 is the channel in PyTorch (N, C, H, W), but here the channel comes last.",
+            "Your statistics belong to the rows of pixels: axis 1 is the channel in PyTorch (N, C, H, W), but here "
+            "the channel comes last.",
             CONV.replace("(axis=(0, 1, 2))", "(axis=(0, 2, 3), keepdims=True)"),
         ),
         Mistake(
             "over the channels of an image as well",
-            "You have one mean an image, over all its channels: that is layer norm as Wu and He draw it. Batch norm keeps the channels apart and "
-            "puts the images together.",
+            "You have one mean an image, over all its channels: that is layer norm as Wu and He draw it. Batch norm "
+            "keeps the channels apart and puts the images together.",
             CONV.replace("(axis=(0, 1, 2))", "(axis=(1, 2, 3), keepdims=True)"),
         ),
         Mistake(
             "over the channels of a pixel",
-            "You average over the last axis, the channels, so that each pixel is normalised by itself. Which axis must be left over?",
+            "You average over the last axis, the channels, so that each pixel is normalised by itself. Which axis "
+            "must be left over?",
             CONV.replace("(axis=(0, 1, 2))", "(axis=-1, keepdims=True)"),
         ),
         Mistake(
@@ -452,24 +485,26 @@ batch_norm_conv = Task(
         ),
         Mistake(
             "mean of the variances of the images",
-            "Your mean is right, your variance too small: you average the variances *within* the images. What is missing is how much the images "
-            "differ from one another.",
+            "Your mean is right, your variance too small: you average the variances within the images. What is "
+            "missing is how much the images differ from one another.",
             CONV.replace("((x - mean) ** 2).mean(axis=(0, 1, 2))", "x.var(axis=(1, 2)).mean(axis=0)"),
         ),
         Mistake(
             "variance divided by m - 1",
-            "Your variance is a little too large: it is the estimate for a population. Normalisation wants the spread of these m = N·H·W values.",
+            "Your variance is a little too large: it is the estimate for a population. Normalisation wants the "
+            "spread of these m = N·H·W values.",
             CONV.replace("((x - mean) ** 2).mean(axis=(0, 1, 2))", "x.var(axis=(0, 1, 2), ddof=1)"),
         ),
         Mistake(
             "sum over the images in place of the mean",
-            "You have divided the sums by H·W alone, so your statistics grow with the number of images. How many values share one mean?",
+            "You have divided the sums by H·W alone, so your statistics grow with the number of images. How many "
+            "values share one mean?",
             CONV.replace("x.mean(axis=(0, 1, 2))", "x.sum(axis=(0, 1, 2)) / (x.shape[1] * x.shape[2])").replace(
-                "((x - mean) ** 2).mean(axis=(0, 1, 2))", "((x - mean) ** 2).sum(axis=(0, 1, 2)) / (x.shape[1] * x.shape[2])"
+                "** 2).mean(axis=(0, 1, 2))", "** 2).sum(axis=(0, 1, 2)) / (x.shape[1] * x.shape[2])"
             ),
         ),
         Mistake("no square root", NO_ROOT, CONV.replace("np.sqrt(variance + epsilon)", "(variance + epsilon)")),
-        Mistake("gamma and beta missing", NO_AFFINE, CONV.replace("gamma * (x - mean)", "(x - mean)").replace(" + beta", "")),
+        Mistake("gamma and beta missing", NO_AFFINE, CONV.replace("gamma * ", "").replace(" + beta", "")),
     ),
     alternatives={
         "flattened to (N·H·W, C)": '''def batch_norm_conv(x, gamma, beta, epsilon=1e-3):
@@ -548,25 +583,26 @@ batch_norm_backward = Task(
     mistakes=(
         Mistake(
             "detached statistics",
-            "Your dx takes the mean and the variance of the batch for constants: the silent bug of lesson 02, section 9. They depend on every x, "
-            "so two of the three paths are missing.",
+            "Your dx takes the mean and the variance of the batch for constants: the silent bug of lesson 02, "
+            "section 9. They depend on every x, so two of the three paths are missing.",
             BACKWARD.replace("(dy - dbeta / m - x_hat * dgamma / m)", "dy"),
         ),
         Mistake(
             "no path through the variance",
-            "In your dx one path is missing. The sum of dx over a channel is 0, as it must be; is the sum of dx·x̂ (nearly) 0, too? What "
-            "changes when one x moves, besides itself and the mean?",
+            "In your dx one path is missing. The sum of dx over a channel is 0, as it must be; is the sum of dx·x̂ "
+            "(nearly) 0, too? What changes when one x moves, besides itself and the mean?",
             BACKWARD.replace(" - x_hat * dgamma / m", ""),
         ),
         Mistake(
             "no path through the mean",
-            "In your dx one path is missing: the sum of dx over a channel must be 0, because a shift of the whole channel has no effect. "
-            "Look at yours.",
+            "In your dx one path is missing: the sum of dx over a channel must be 0, because a shift of the whole "
+            "channel has no effect. Look at yours.",
             BACKWARD.replace(" - dbeta / m", ""),
         ),
         Mistake(
             "sign of the path through the variance",
-            "The term through the variance has the wrong sign. Stretching the batch makes the root larger, and x̂ smaller.",
+            "The term through the variance has the wrong sign. Stretching the batch makes the root larger, and x̂ "
+            "smaller.",
             BACKWARD.replace("- x_hat * dgamma / m", "+ x_hat * dgamma / m"),
         ),
         Mistake(
@@ -576,24 +612,32 @@ batch_norm_backward = Task(
         ),
         Mistake(
             "1 / s missing in dx",
-            "Your dx is not divided by the root. Step 3 divides by it on the way forward, and so must the gradient on its way back.",
+            "Your dx is not divided by the root. Step 3 divides by it on the way forward, and so must the gradient "
+            "on its way back.",
             BACKWARD.replace("dx = gamma / s *", "dx = gamma *"),
         ),
         Mistake(
             "sums not divided by m",
-            "In your dx the two subtracted terms are too large, and the more so the larger the batch: each x has only a share of 1/m in the mean "
-            "and in the variance.",
+            "In your dx the two subtracted terms are too large, and the more so the larger the batch: each x has "
+            "only a share of 1/m in the mean and in the variance.",
             BACKWARD.replace("dbeta / m", "dbeta").replace("dgamma / m", "dgamma"),
         ),
         Mistake(
+            "written for dense layers only",
+            "For a dense layer all is right. For feature maps your sums run over the images alone, so that every pixel has "
+            "a mean, a variance, a gamma and a beta of its own. Which axes must the sums run over there?",
+            BACKWARD.replace("axes = tuple(range(x.ndim - 1))", "axes = 0").replace("x.size // x.shape[-1]", "len(x)"),
+        ),
+        Mistake(
             "m counts the images only",
-            "For a dense layer your dx is right, for images it is not. How many values share one mean there: N, or more?",
+            "For a dense layer your dx is right, for images it is not. How many values share one mean there: N, or "
+            "more?",
             BACKWARD.replace("m = x.size // x.shape[-1]", "m = len(x)"),
         ),
         Mistake(
             "means for dgamma and dbeta",
-            "Your dgamma and dbeta are means. Every position of a channel uses the same gamma and beta, so what the positions contribute *adds up*. "
-            "(Where a loss is a mean, dy holds the 1/m already.)",
+            "Your dgamma and dbeta are means. Every position of a channel uses the same gamma and beta, so what the "
+            "positions contribute adds up. (Where a loss is a mean, dy holds the 1/m already.)",
             BACKWARD.replace("return dx, dgamma, dbeta", "return dx, dgamma / m, dbeta / m"),
         ),
         Mistake(
@@ -603,7 +647,8 @@ batch_norm_backward = Task(
         ),
         Mistake(
             "gamma in dgamma",
-            "There is a gamma too many in your dgamma: from y = gamma·x̂ + beta, what is the derivative with respect to gamma?",
+            "There is a gamma too many in your dgamma: from y = gamma·x̂ + beta, what is the derivative with "
+            "respect to gamma?",
             BACKWARD.replace("return dx, dgamma,", "return dx, gamma * dgamma,"),
         ),
         Mistake(

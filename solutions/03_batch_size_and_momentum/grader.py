@@ -40,19 +40,19 @@ moving_after = Task(
     mistakes=(
         Mistake(
             "momentum reversed",
-            "You multiply by the share that is *taken* in each step. Keras's `momentum` is the share that is kept.",
+            "You multiply by the share that is taken in each step. Keras's `momentum` is the share that is kept.",
             AFTER.replace("momentum**steps", "(1 - momentum) ** steps"),
         ),
         Mistake(
             "the start fades in a straight line",
-            "With you each step takes away the same amount of the start. It takes away the same *part* of what is left: "
-            "go through two steps by hand.",
+            "With you each step takes away the same amount of the start. It takes away the same part of what is "
+            "left: go through two steps by hand.",
             AFTER.replace("momentum**steps", "max(0.0, 1 - steps * (1 - momentum))"),
         ),
         Mistake(
             "momentum times steps",
-            "You multiply momentum by the number of steps, so that more of the start would be left the longer you train. What happens to "
-            "the start in each step?",
+            "You multiply momentum by the number of steps, so that more of the start would be left the longer you "
+            "train. What happens to the start in each step?",
             AFTER.replace("momentum**steps", "momentum * steps"),
         ),
         Mistake(
@@ -72,18 +72,19 @@ moving_after = Task(
         ),
         Mistake(
             "what came from the batches is missing",
-            "Your value is what is left of the start, and nothing else: it fades to 0. What the steps took from the batches has to be added.",
+            "Your value is what is left of the start, and nothing else: it fades to 0. What the steps took from the "
+            "batches has to be added.",
             AFTER.replace("share * start + (1 - share) * target", "share * start"),
         ),
         Mistake(
             "the shares do not add up to 1",
-            "Start and batches together count more than 1 with you, so the value overshoots. If a share is left of the start, how much can have "
-            "come from the batches?",
+            "Start and batches together count more than 1 with you, so the value overshoots. If a share is left of "
+            "the start, how much can have come from the batches?",
             AFTER.replace("(1 - share) * target", "target"),
         ),
         Mistake(
             "the share that is gone",
-            "Your share is what has been *forgotten* of the start. Before the first step, all of it is left.",
+            "Your share is what has been forgotten of the start. Before the first step, all of it is left.",
             AFTER.replace("target, share", "target, 1 - share"),
         ),
     ),
@@ -141,13 +142,14 @@ steps_needed = Task(
     mistakes=(
         Mistake(
             "rounded down",
-            "With your number of steps slightly more than `share` is still left. *At most* `share` may be left: which way must be rounded?",
+            "With your number of steps slightly more than `share` is still left. At most `share` may be left: "
+            "which way must be rounded?",
             NEEDED.replace("np.ceil(", "np.floor("),
         ),
         Mistake(
             "rounded to the nearest",
-            "Some of your numbers are one too small: the nearest whole number may lie just *before* the point. Put your answer into task 1 "
-            "and look at the share.",
+            "Some of your numbers are one too small: the nearest whole number may lie just before the point. Put "
+            "your answer into task 1 and look at the share.",
             NEEDED.replace("np.ceil(", "np.round("),
         ),
         Mistake(
@@ -157,18 +159,20 @@ steps_needed = Task(
         ),
         Mistake(
             "one step too many",
-            "Where a whole number of steps leaves *exactly* `share`, you take one more. \"At most\" includes the case of equality.",
-            NEEDED.replace("np.ceil(np.log(share) / np.log(momentum))", "np.floor(np.log(share) / np.log(momentum)) + 1"),
+            "Where a whole number of steps leaves exactly `share`, you take one more. \"At most\" includes the "
+            "case of equality.",
+            NEEDED.replace("np.ceil(", "1 + np.floor("),
         ),
         Mistake(
             "momentum reversed",
-            "You have used the share that is *taken* in each step; then a momentum of 0.99 would be nearly done after a single step. What "
-            "is the start multiplied with?",
+            "You have used the share that is taken in each step; then a momentum of 0.99 would be nearly done "
+            "after a single step. What is the start multiplied with?",
             NEEDED.replace("np.log(momentum)", "np.log(1 - momentum)"),
         ),
         Mistake(
             "the start fades in a straight line",
-            "You divide what has to go by what one step takes at first. But each step takes the same part of what is *left*, so it gets less and less.",
+            "You divide what has to go by what one step takes at first. But each step takes the same part of what "
+            "is left, so it gets less and less.",
             NEEDED.replace("np.log(share) / np.log(momentum)", "(1 - share) / (1 - momentum)"),
         ),
         Mistake(
@@ -178,12 +182,14 @@ steps_needed = Task(
         ),
         Mistake(
             "1 / (1 - momentum)",
-            "1 / (1 - momentum) is the memory of the average: after so many steps about 37 % of the start is left, and not `share`.",
+            "1 / (1 - momentum) is the memory of the average: after so many steps about 37 % of the start is left, "
+            "and not `share`.",
             NEEDED.replace("np.log(share) / np.log(momentum)", "1 / (1 - momentum) - 1e-9"),
         ),
         Mistake(
             "the rule of thumb",
-            "5 / (1 - momentum) is the rule of thumb of lesson 03. It serves for a share of about 1 %, and exact it is not even there.",
+            "5 / (1 - momentum) is the rule of thumb of lesson 03. It serves for a share of about 1 %, and exact it "
+            "is not even there.",
             NEEDED.replace("np.log(share) / np.log(momentum)", "5 / (1 - momentum) - 1e-9"),
         ),
     ),
@@ -240,39 +246,43 @@ batch_noise = Task(
         ),
         Mistake(
             "the root does not cover m",
-            "Your noise falls with m: twice the batch, half the noise. The lesson measured a slope of -0.5 on logarithmic axes.",
+            "Your noise falls with m: twice the batch, half the noise. The lesson measured a slope of -0.5 on "
+            "logarithmic axes.",
             NOISE.replace("np.sqrt(variance / m)", "np.sqrt(variance) / m"),
         ),
         Mistake(
             "m - 1 under the root",
-            "You divide by m - 1 under the root. The true variance is given here, so nothing has to be corrected for its estimate; and for a batch of one "
-            "your noise would be infinite.",
+            "You divide by m - 1 under the root. The true variance is given here, so nothing has to be corrected "
+            "for its estimate; and for a batch of one your noise would be infinite.",
             NOISE.replace("np.sqrt(variance / m)", "np.sqrt(variance / max(m - 1, 1))"),
         ),
         Mistake(
             "the noise of single values",
-            "Your noise does not depend on the size of the batch: it is that of single values. The mean of many is steadier.",
+            "Your noise does not depend on the size of the batch: it is that of single values. The mean of many is "
+            "steadier.",
             NOISE.replace("np.sqrt(variance / m)", "np.sqrt(variance) + 0 * variance"),
         ),
         Mistake(
             "biased variance taken for unbiased",
-            "You expect the batch variance to be right on average. Its deviations are taken from the batch's *own* mean, which lies closer "
-            "to the values than the true one.",
+            "You expect the batch variance to be right on average. Its deviations are taken from the batch's own "
+            "mean, which lies closer to the values than the true one.",
             NOISE.replace("variance * (m - 1) / m", "variance * 1.0"),
         ),
         Mistake(
             "bias in the wrong direction",
-            "With you the batch variance is too *large* on average. For a batch of one it is always 0: what does your formula give there?",
+            "With you the batch variance is too large on average. For a batch of one it is always 0: what does "
+            "your formula give there?",
             NOISE.replace("variance * (m - 1) / m", "variance * m / max(m - 1, 1)"),
         ),
         Mistake(
             "what is missing in place of what is left",
-            "Your second result is by how much the batch variance falls short, not what is left of it. For a large batch nearly everything is left.",
+            "Your second result is by how much the batch variance falls short, not what is left of it. For a large "
+            "batch nearly everything is left.",
             NOISE.replace("variance * (m - 1) / m", "variance / m"),
         ),
         Mistake(
             "factor for the variance put on the standard deviation",
-            "You have squared the factor of the bias. (m - 1) / m already belongs to the *variance*.",
+            "You have squared the factor of the bias. (m - 1) / m already belongs to the variance.",
             NOISE.replace("variance * (m - 1) / m", "variance * ((m - 1) / m) ** 2"),
         ),
         Mistake(
@@ -322,9 +332,9 @@ RECOMPUTED = '''def recomputed_statistics(means, variances, sizes):
 def _batches(seed, sizes, channels, drift=1.0, offset=0.0, dtype="float64"):
     """Statistics of the batches that a set of examples was cut into; with a `drift` the batches differ."""
     rng = np.random.default_rng(seed)
+    steps, spreads = drift * np.linspace(-1, 1.5, channels), np.linspace(0.5, 2, channels)
     batches = [
-        offset + drift * number * np.linspace(-1, 1.5, channels) + rng.normal(size=(size, channels)) * np.linspace(0.5, 2, channels)
-        for number, size in enumerate(sizes)
+        offset + number * steps + spreads * rng.normal(size=(size, channels)) for number, size in enumerate(sizes)
     ]
     return {
         "means": np.array([batch.mean(axis=0) for batch in batches]).astype(dtype),
@@ -353,31 +363,33 @@ recomputed_statistics = Task(
     mistakes=(
         Mistake(
             "mean of the variances alone",
-            "Your variance is that *within* the batches, on average. All examples together scatter more, because the batches lie in different "
-            "places. What if every batch held one example?",
+            "Your variance is that within the batches, on average. All examples together scatter more, because "
+            "the batches lie in different places. What if every batch held one example?",
             RECOMPUTED.replace("variances + (means - mean) ** 2", "variances"),
         ),
         Mistake(
             "each batch counts the same",
-            "A small batch counts as much as a large one with you. Each *example* has to count the same.",
+            "A small batch counts as much as a large one with you. Each example has to count the same.",
             RECOMPUTED.replace("sizes / sizes.sum()", "np.ones(len(sizes)) / len(sizes)"),
         ),
         Mistake(
             "unweighted, and the spread between the batches missing",
-            "You average means and variances as they are. Two things are missing: how many examples each batch stands for, and that the batches lie "
-            "in different places.",
+            "You average means and variances as they are. Two things are missing: how many examples each batch "
+            "stands for, and that the batches lie in different places.",
             RECOMPUTED.replace("sizes / sizes.sum()", "np.ones(len(sizes)) / len(sizes)").replace(
                 "variances + (means - mean) ** 2", "variances"
             ),
         ),
         Mistake(
             "spread between the batches alone",
-            "Your variance is that of the batch means. What the examples of *one* batch scatter around its mean is missing.",
+            "Your variance is that of the batch means. What the examples of one batch scatter around its mean is "
+            "missing.",
             RECOMPUTED.replace("variances + (means - mean) ** 2", "(means - mean) ** 2"),
         ),
         Mistake(
             "moving average",
-            "You let a moving average run over the batches: the last ones count most, and the start still counts. That is what recomputing is to replace.",
+            "You let a moving average run over the batches: the last ones count most, and the start still counts. "
+            "That is what recomputing is to replace.",
             '''def recomputed_statistics(means, variances, sizes):
     mean, variance = np.zeros(means.shape[1]), np.ones(means.shape[1])
     for batch in range(len(sizes)):
@@ -388,7 +400,8 @@ recomputed_statistics = Task(
         ),
         Mistake(
             "mean of the squares",
-            "Your variance grows with the distance of the data from 0: you have the mean of x squared. From it something has to be subtracted.",
+            "Your variance grows with the distance of the data from 0: you have the mean of x squared. From it "
+            "something has to be subtracted.",
             RECOMPUTED.replace("(means - mean) ** 2", "means**2"),
         ),
         Mistake(
@@ -405,8 +418,8 @@ recomputed_statistics = Task(
         ),
         Mistake(
             "unbiased variance",
-            "You estimate the variance of a population, with n - 1. Asked for is the variance of *these* examples, as Keras would compute it if they "
-            "came as one batch.",
+            "You estimate the variance of a population, with n - 1. Asked for is the variance of these examples, "
+            "as Keras would compute it if they came as one batch.",
             RECOMPUTED.replace("return mean, variance", "return mean, variance * sizes.sum() / max(sizes.sum() - 1, 1)"),
         ),
     ),
@@ -491,32 +504,41 @@ pytorch_step = Task(
     mistakes=(
         Mistake(
             "Keras's convention",
-            "You keep the share `momentum`, as Keras does. PyTorch's `momentum` is the share that is *taken* from the batch: with its default 0.1 nine "
-            "tenths stay.",
-            STEP.replace("(1 - momentum) * running", "KEPT * running").replace("momentum * x", "(1 - momentum) * x").replace("KEPT", "momentum"),
+            "You keep the share `momentum`, as Keras does. PyTorch's `momentum` is the share that is taken from "
+            "the batch: with its default 0.1 nine tenths stay.",
+            STEP.replace("momentum * x", "(1 - momentum) * x").replace("(1 - momentum) * running", "momentum * running"),
         ),
         Mistake(
             "biased variance",
-            "Your running variance takes in the biased variance of the batch. PyTorch normalises with it, but stores another one: see the table of "
-            "lesson 03, section 3.",
+            "Your running variance takes in the biased variance of the batch. PyTorch normalises with it, but "
+            "stores another one: see the table of lesson 03, section 3.",
             STEP.replace(" * m / (m - 1)", ""),
         ),
         Mistake(
             "momentum not translated",
-            "You hand PyTorch's momentum to Keras as it is. Then Keras would keep in each step only what PyTorch takes.",
+            "You hand PyTorch's momentum to Keras as it is. Then Keras would keep in each step only what PyTorch "
+            "takes.",
             STEP.replace("variance, 1 - momentum", "variance, momentum"),
         ),
         Mistake(
             "correction on the old value as well",
-            "You correct the whole sum for the bias, the old running variance included, which has been corrected before. It would grow from step to step.",
+            "You correct the whole sum for the bias, the old running variance included, which has been corrected "
+            "before. It would grow from step to step.",
             STEP.replace(
                 "(1 - momentum) * running_var + momentum * x.var(axis=axes) * m / (m - 1)",
                 "((1 - momentum) * running_var + momentum * x.var(axis=axes)) * m / (m - 1)",
             ),
         ),
         Mistake(
+            "written for dense layers only",
+            "For a dense layer all is right. For feature maps you average over the images alone, so that every pixel gets "
+            "statistics of its own. A channel has one mean and one variance.",
+            STEP.replace("axes = tuple(range(x.ndim - 1))", "axes = 0").replace("x.size // x.shape[-1]", "len(x)"),
+        ),
+        Mistake(
             "m counts the images only",
-            "For a dense layer your variance is right, for feature maps it is not. How many values of a channel are there in the batch?",
+            "For a dense layer your variance is right, for feature maps it is not. How many values of a channel are "
+            "there in the batch?",
             STEP.replace("m = x.size // x.shape[-1]", "m = max(len(x), 2)"),
         ),
         Mistake(
@@ -531,13 +553,16 @@ pytorch_step = Task(
         ),
         Mistake(
             "the shares do not add up to 1",
-            "You keep the old statistics in full and add a part of the new ones, so they grow without end. What must the two shares add up to?",
+            "You keep the old statistics in full and add a part of the new ones, so they grow without end. What "
+            "must the two shares add up to?",
             STEP.replace("(1 - momentum) * running", "running"),
         ),
         Mistake(
             "only this batch counts",
             "You replace the running statistics by those of the batch; `momentum` plays no part.",
-            STEP.replace("(1 - momentum) * running_mean + momentum * ", "").replace("(1 - momentum) * running_var + momentum * ", ""),
+            STEP.replace("(1 - momentum) * running_mean + momentum *", "").replace(
+                "(1 - momentum) * running_var + momentum *", ""
+            ),
         ),
     ),
     alternatives={

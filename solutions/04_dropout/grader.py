@@ -1,7 +1,7 @@
 """Assignment 04: what is compared, on which inputs, and the mistakes that people make.
 
-A mistake is the right answer with one thing changed, so that the change can be seen. Random masks are judged by what can be
-said of any right one (`Part`, compare "dropped"): everybody may use the generator in another way.
+A mistake is the right answer with one thing changed, so that the change can be seen. Random masks are judged by what
+can be said of any right one (`Part`, compare "dropped"): everybody may use the generator in another way.
 """
 
 import numpy as np
@@ -73,61 +73,68 @@ dropout = Task(
     mistakes=(
         Mistake(
             "not rescaled",
-            "You drop and leave the rest as it was, so that on average the next layer gets less in training than at inference. What makes up for it?",
+            "You drop and leave the rest as it was, so that on average the next layer gets less in training than at "
+            "inference. What makes up for it?",
             DROPOUT.replace(" / (1 - rate)", ""),
         ),
         Mistake(
             "classic dropout",
-            "This is dropout as first published: as it is in training, scaled at inference. It is consistent, and is not what Keras does. In the "
-            "inverted form inference is left alone; where does the factor go then?",
+            "This is dropout as first published: as it is in training, scaled at inference. It is consistent, and "
+            "is not what Keras does. In the inverted form inference is left alone; where does the factor go then?",
             DROPOUT.replace(" / (1 - rate)", "").replace("return x, np", "return x * (1 - rate), np"),
         ),
         Mistake(
             "scaled in both modes",
-            "Training is right. At inference you scale once more, which belongs to classic dropout: with inverted dropout training has made up "
-            "for the loss already.",
+            "Training is right. At inference you scale once more, which belongs to classic dropout: with inverted "
+            "dropout training has made up for the loss already.",
             DROPOUT.replace("return x, np", "return x * (1 - rate), np"),
         ),
         Mistake(
             "left on at inference",
-            "You drop at inference, too: the same example would get another answer each time. What is `training` for?",
+            "You drop at inference, too: the same example would get another answer each time. What is `training` "
+            "for?",
             DROPOUT.replace("if not training:", "if False:"),
         ),
         Mistake(
             "scaled down",
-            "What is kept gets smaller with you, where it has to make up for what is missing. Compare the mean of your output with that of x.",
+            "What is kept gets smaller with you, where it has to make up for what is missing. Compare the mean of "
+            "your output with that of x.",
             DROPOUT.replace("/ (1 - rate)", "* (1 - rate)"),
         ),
         Mistake(
             "divided by the rate",
-            "You divide what is kept by the probability of dropping. At a rate of 0.1 everything would become ten times as large, though hardly anything is missing: "
-            "which part of the sum is left on average?",
+            "You divide what is kept by the probability of dropping. At a rate of 0.1 everything would become ten "
+            "times as large, though hardly anything is missing: which part of the sum is left on average?",
             DROPOUT.replace("/ (1 - rate)", "/ rate if rate else x"),
         ),
         Mistake(
             "rate taken for the probability of keeping",
-            "You take `rate` for the probability of *keeping*, the p of Srivastava et al. In Keras and in this course it is that of dropping.",
+            "You take `rate` for the probability of keeping, the p of Srivastava et al. In Keras and in this "
+            "course it is that of dropping.",
             DROPOUT.replace(">= rate", "< rate").replace("/ (1 - rate)", "/ rate if rate else x"),
         ),
         Mistake(
             "mask the wrong way round",
-            "Your mask keeps where it should drop: with a rate of 0.2 about four fifths are gone. Which random numbers between 0 and 1 should be dropped?",
+            "Your mask keeps where it should drop: with a rate of 0.2 about four fifths are gone. Which random "
+            "numbers between 0 and 1 should be dropped?",
             DROPOUT.replace(">= rate", "< rate"),
         ),
         Mistake(
             "the mask says what was dropped",
-            "Your output is right, but the mask that you return is True where a value was dropped. It is to be True where it was *kept*; the "
-            "backward pass counts on that.",
+            "Your output is right, but the mask that you return is True where a value was dropped. It is to be True "
+            "where it was kept; the backward pass counts on that.",
             DROPOUT.replace("(1 - rate), mask", "(1 - rate), ~mask"),
         ),
         Mistake(
             "one mask for all examples",
-            "All examples of a batch lose the same units. Each example needs a mask of its own: what is the shape of your random numbers?",
+            "All examples of a batch lose the same units. Each example needs a mask of its own: what is the shape "
+            "of your random numbers?",
             DROPOUT.replace("rng.random(x.shape) >= rate", "np.broadcast_to(rng.random(x.shape[1:]) >= rate, x.shape)"),
         ),
         Mistake(
             "whole examples dropped",
-            "You throw one coin for each example, which then loses all of its values or none. It takes one for each value.",
+            "You throw one coin for each example, which then loses all of its values or none. It takes one for each "
+            "value.",
             DROPOUT.replace(
                 "rng.random(x.shape) >= rate",
                 "np.broadcast_to(rng.random((len(x),) + (1,) * (x.ndim - 1)) >= rate, x.shape)",
@@ -135,12 +142,14 @@ dropout = Task(
         ),
         Mistake(
             "the same mask in each step",
-            "Two steps in a row get the same mask. Is a generator made anew, from a fixed seed, in each call? Use the one that is handed in: it moves on by itself.",
+            "Two steps in a row get the same mask. Is a generator made anew, from a fixed seed, in each call? Use "
+            "the one that is handed in: it moves on by itself.",
             DROPOUT.replace("rng.random", "np.random.default_rng(0).random"),
         ),
         Mistake(
             "the scale is in the mask",
-            "Your output is right, but what you return as the mask holds scaled numbers. It should say kept or not, and nothing else.",
+            "Your output is right, but what you return as the mask holds scaled numbers. It should say kept or not, "
+            "and nothing else.",
             DROPOUT.replace("(1 - rate), mask", "(1 - rate), mask / (1 - rate)"),
         ),
     ),
@@ -217,22 +226,25 @@ dropout_backward = Task(
     mistakes=(
         Mistake(
             "not rescaled",
-            "You let through what was kept, as it is. Forward it was multiplied by a factor; what does the derivative of c·x with respect to x say?",
+            "You let through what was kept, as it is. Forward it was multiplied by a factor; what does the "
+            "derivative of c·x with respect to x say?",
             BACKWARD.replace(" / (1 - rate)", ""),
         ),
         Mistake(
             "scaled the other way",
-            "Going back you undo the factor of the forward pass. A gradient is multiplied by the *same* factor, not by its inverse.",
+            "Going back you undo the factor of the forward pass. A gradient is multiplied by the same factor, not "
+            "by its inverse.",
             BACKWARD.replace("/ (1 - rate)", "* (1 - rate)"),
         ),
         Mistake(
             "divided by the rate",
-            "You divide by the probability of dropping. Look up which factor the forward pass has put on what was kept.",
+            "You divide by the probability of dropping. Look up which factor the forward pass has put on what was "
+            "kept.",
             BACKWARD.replace("/ (1 - rate)", "/ (rate or 1)"),
         ),
         Mistake(
             "mask the wrong way round",
-            "You let the gradient through where a value was *dropped*. The mask is True where it was kept.",
+            "You let the gradient through where a value was dropped. The mask is True where it was kept.",
             BACKWARD.replace("dy * mask", "dy * ~mask"),
         ),
         Mistake(
@@ -242,12 +254,14 @@ dropout_backward = Task(
         ),
         Mistake(
             "handed through",
-            "You hand the gradient through as it came. That is the backward pass of inference; in training both mask and scale take part.",
+            "You hand the gradient through as it came. That is the backward pass of inference; in training both "
+            "mask and scale take part.",
             BACKWARD.replace("dy * mask / (1 - rate)", "dy"),
         ),
         Mistake(
             "a new mask",
-            "You throw the coins anew. The gradient must go through the *same* units that were on in the forward pass: that is what the mask was kept for.",
+            "You throw the coins anew. The gradient must go through the same units that were on in the forward "
+            "pass: that is what the mask was kept for.",
             BACKWARD.replace("    return", "    mask = np.random.random(dy.shape) >= rate\n    return"),
         ),
         Mistake(
@@ -308,7 +322,7 @@ def _spatial_reference(student, inputs):
     x, rate = inputs["x"], inputs["rate"]
     return {
         "y_training": {"kept": np.stack([x, x]) / (1 - rate), "rate": rate, "shared": (2, 3)},
-        "y_inference": {"kept": x, "rate": 0},
+        "y_inference": {"kept": x, "rate": 0, "shared": (1, 2)},
     }
 
 
@@ -328,13 +342,13 @@ spatial_dropout = Task(
     mistakes=(
         Mistake(
             "single values dropped",
-            "You drop single values, as ordinary dropout does. In a smooth map the neighbours give a dropped value away; here a whole channel of an "
-            "image is kept or dropped as one. How many coins does that take?",
+            "You drop single values, as ordinary dropout does. In a smooth map the neighbours give a dropped value "
+            "away; here a whole channel of an image is kept or dropped as one. How many coins does that take?",
             SPATIAL.replace("(len(x), 1, 1, x.shape[-1])", "x.shape"),
         ),
         Mistake(
             "positions dropped",
-            "You drop *positions*, through all channels. It is the other way round: a channel, at all positions.",
+            "You drop positions, through all channels. It is the other way round: a channel, at all positions.",
             SPATIAL.replace("(len(x), 1, 1, x.shape[-1])", "(*x.shape[:3], 1)"),
         ),
         Mistake(
@@ -354,17 +368,20 @@ spatial_dropout = Task(
         ),
         Mistake(
             "not rescaled",
-            "You drop channels and leave the rest as it was. As with ordinary dropout, the mean over the masks must be x.",
+            "You drop channels and leave the rest as it was. As with ordinary dropout, the mean over the masks must "
+            "be x.",
             SPATIAL.replace(" / (1 - rate)", ""),
         ),
         Mistake(
             "rate taken for the probability of keeping",
-            "You take `rate` for the probability of *keeping* a channel, in the mask and in the scale. It is that of dropping.",
+            "You take `rate` for the probability of keeping a channel, in the mask and in the scale. It is that "
+            "of dropping.",
             SPATIAL.replace(">= rate", "< rate").replace("/ (1 - rate)", "/ (rate or 1)"),
         ),
         Mistake(
             "mask the wrong way round",
-            "Your mask keeps where it should drop: with a rate of 0.25 about three quarters of the channels are gone.",
+            "Your mask keeps where it should drop: with a rate of 0.25 about three quarters of the channels are "
+            "gone.",
             SPATIAL.replace(">= rate", "< rate"),
         ),
         Mistake(
@@ -472,13 +489,16 @@ mc_dropout = Task(
     mistakes=(
         Mistake(
             "softmax of the mean logits",
-            "You average the logits and take the softmax after that: the normalised *geometric* mean of lesson 04, section 4, about what one pass without dropout gives "
-            "anyway. MC dropout averages probabilities.",
-            MC.replace("softmax(predict(x))", "predict(x)").replace("probabilities.mean(axis=0)", "softmax(probabilities.mean(axis=0))"),
+            "You average the logits and take the softmax after that: the normalised geometric mean of lesson 04, "
+            "section 4, about what one pass without dropout gives anyway. MC dropout averages probabilities.",
+            MC.replace("softmax(predict(x))", "predict(x)").replace(
+                "probabilities.mean(axis=0)", "softmax(probabilities.mean(axis=0))"
+            ),
         ),
         Mistake(
             "votes counted",
-            "You let each pass vote for one class. That throws away how sure it was: a pass with 0.51 counts as much as one with 0.99.",
+            "You let each pass vote for one class. That throws away how sure it was: a pass with 0.51 counts as "
+            "much as one with 0.99.",
             '''def mc_dropout(predict, x, passes):
     logits = np.array([predict(x) for _ in range(passes)])
     mean = np.eye(logits.shape[2])[logits.argmax(axis=2)].mean(axis=0)
@@ -487,8 +507,9 @@ mc_dropout = Task(
         ),
         Mistake(
             "one pass used again and again",
-            "You run the network once and average copies of the same answer. Each pass must throw its own masks: where does `predict` have to be called?",
-            MC.replace("    probabilities", "    once = predict(x)\n    probabilities").replace("softmax(predict(x))", "softmax(once)"),
+            "You run the network once and average copies of the same answer. Each pass must throw its own masks: "
+            "where does `predict` have to be called?",
+            MC.replace("softmax(predict(x))", "once").replace("    prob", "    once = softmax(predict(x))\n    prob"),
         ),
         Mistake(
             "only the last pass",
@@ -507,13 +528,17 @@ mc_dropout = Task(
         ),
         Mistake(
             "mean of the entropies",
-            "You average the entropies of the passes. If each pass is sure, and they contradict one another, that is near 0, though nothing is known. "
-            "Asked for is the entropy of the *mean* prediction.",
-            MC.replace("-(mean * np.log(mean)).sum(axis=1)", "-(probabilities * np.log(probabilities)).sum(axis=2).mean(axis=0)"),
+            "You average the entropies of the passes. If each pass is sure, and they contradict one another, that "
+            "is near 0, though nothing is known. Asked for is the entropy of the mean prediction.",
+            MC.replace(
+                "-(mean * np.log(mean)).sum(axis=1)",
+                "-(probabilities * np.log(probabilities)).sum(axis=2).mean(axis=0)",
+            ),
         ),
         Mistake(
             "entropy in bits",
-            "Your entropy is in bits: it has another base of the logarithm. The course counts in nats, as the loss does.",
+            "Your entropy is in bits: it has another base of the logarithm. The course counts in nats, as the loss "
+            "does.",
             MC.replace("np.log(", "np.log2("),
         ),
         Mistake(
@@ -523,12 +548,13 @@ mc_dropout = Task(
         ),
         Mistake(
             "mean over the classes",
-            "You average over the classes where the entropy is a sum over them. For two equally probable classes it must be log 2.",
+            "You average over the classes where the entropy is a sum over them. For two equally probable classes it "
+            "must be log 2.",
             MC.replace(".sum(axis=1)", ".mean(axis=1)"),
         ),
         Mistake(
             "loss of the most probable class",
-            "Your second result is minus the logarithm of the largest probability. The entropy weighs *all* classes.",
+            "Your second result is minus the logarithm of the largest probability. The entropy weighs all classes.",
             MC.replace("-(mean * np.log(mean)).sum(axis=1)", "-np.log(mean.max(axis=1))"),
         ),
     ),
@@ -596,7 +622,7 @@ CALIBRATION_BY_BIN = '''def calibration_error(probabilities, labels, bins=10):
 def _predictions(seed, examples, classes, accuracy, bins=10, certain=0, dtype="float64"):
     """Predictions of a network that is not well calibrated; confidences stay clear of the borders of the bins."""
     rng = np.random.default_rng(seed)
-    confidence = rng.choice(np.arange(int(bins / classes) + 1, bins), examples) / bins + rng.uniform(0.2, 0.8, examples) / bins
+    confidence = (rng.choice(np.arange(bins // classes + 1, bins), examples) + rng.uniform(0.2, 0.8, examples)) / bins
     confidence[:certain] = 1.0
     predicted = rng.integers(classes, size=examples)
     rest = rng.dirichlet(np.ones(classes - 1), examples) * 0.5 + 0.5 / (classes - 1)
@@ -625,34 +651,39 @@ calibration_error = Task(
     mistakes=(
         Mistake(
             "every bin counts the same",
-            "A bin with one prediction counts as much as a full one with you. Weigh each bin by how many predictions it holds.",
+            "A bin with one prediction counts as much as a full one with you. Weigh each bin by how many "
+            "predictions it holds.",
             CALIBRATION_BY_BIN.replace("np.dot(terms, weights)", "np.mean(terms)"),
         ),
         Mistake(
             "too sure and too unsure cancel",
-            "You add the differences with their signs, so that a bin that is too sure makes up for one that is not sure enough. Each is an error.",
+            "You add the differences with their signs, so that a bin that is too sure makes up for one that is not "
+            "sure enough. Each is an error.",
             CALIBRATION.replace("abs(", "("),
         ),
         Mistake(
             "distance of each single prediction",
-            "You take the distance between confidence and right (0 or 1) for each prediction by itself. Even a perfectly calibrated network has those: of predictions made "
-            "with 0.8 some must be wrong. Compare *means*, bin by bin.",
-            CALIBRATION.replace("abs((confidence[inside] - right[inside]).sum())", "np.abs(confidence[inside] - right[inside]).sum()"),
+            "You take the distance between confidence and right (0 or 1) for each prediction by itself. Even a "
+            "perfectly calibrated network has those: of predictions made with 0.8 some must be wrong. Compare "
+            "means, bin by bin.",
+            CALIBRATION.replace("abs((confidence[inside] - right[inside]).sum())", "abs(confidence - right)[inside].sum()"),
         ),
         Mistake(
             "the worst bin",
-            "You report the worst bin (the maximum calibration error). Asked for is the average over the predictions.",
+            "You report the worst bin (the maximum calibration error). Asked for is the average over the "
+            "predictions.",
             CALIBRATION_BY_BIN.replace("np.dot(terms, weights)", "max(terms)"),
         ),
         Mistake(
             "probability of the right class for the confidence",
-            "Your confidence is the probability of the *true* class. Confidence is how sure the network is of what it says, right or wrong.",
-            CALIBRATION.replace("confidence = probabilities.max(axis=1)", "confidence = probabilities[np.arange(len(labels)), labels]"),
+            "Your confidence is the probability of the true class. Confidence is how sure the network is of what "
+            "it says, right or wrong.",
+            CALIBRATION.replace("probabilities.max(axis=1)", "probabilities[np.arange(len(labels)), labels]"),
         ),
         Mistake(
             "squared differences",
             "You square the differences of the bins. The expected calibration error takes their absolute values.",
-            CALIBRATION_BY_BIN.replace("abs(confidence[inside].mean() - right[inside].mean())", "(confidence[inside].mean() - right[inside].mean()) ** 2"),
+            CALIBRATION_BY_BIN.replace("np.dot(terms, weights)", "np.dot(np.square(terms), weights)"),
         ),
         Mistake(
             "not divided by the number of predictions",
@@ -661,8 +692,9 @@ calibration_error = Task(
         ),
         Mistake(
             "predictions with confidence 1 are lost",
-            "Predictions with a confidence of exactly 1 fall out of your last bin. Count how many predictions your bins hold together.",
-            CALIBRATION.replace("np.minimum((confidence * bins).astype(int), bins - 1)", "(confidence * bins).astype(int)"),
+            "Predictions with a confidence of exactly 1 fall out of your last bin. Count how many predictions your "
+            "bins hold together.",
+            CALIBRATION.replace("np.minimum((confidence * bins).astype(int), bins - 1)", "confidence * bins // 1"),
         ),
         Mistake(
             "always ten bins",
@@ -671,7 +703,8 @@ calibration_error = Task(
         ),
         Mistake(
             "accuracy for calibration",
-            "Your number is the share of wrong predictions. A network can be wrong half of the time and well calibrated: when it says 0.5.",
+            "Your number is the share of wrong predictions. A network can be wrong half of the time and well "
+            "calibrated: when it says 0.5.",
             CALIBRATION.replace("return error / len(labels)", "return 1 - right.mean()"),
         ),
     ),
