@@ -68,7 +68,7 @@ dropout = Task(
         "rate 0.5, float64": _input(93, (12, 40), 0.5, "float64"),
         "feature maps": _input(94, (5, 4, 6, 5), 0.3),
         "rate 0": _input(95, (6, 5), 0.0),
-        "one example": _input(96, (1, 500), 0.1),
+        "more features than examples": _input(96, (8, 60), 0.35),
     },
     mistakes=(
         Mistake(
