@@ -360,14 +360,14 @@ def load_public(folder):
     folder = Path(folder)
     try:
         content = json.loads((folder / "checks.json").read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"{folder} holds checks of another version of the course; take folder and course from the same download.")
-        with np.load(folder / "checks.npz", allow_pickle=False) as archive:
-            return _loaded(content, archive)
+        if content["format"] == FORMAT:
+            with np.load(folder / "checks.npz", allow_pickle=False) as archive:
+                return _loaded(content, archive)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error.filename} is missing. Copy the whole folder {folder.name!r} of the exercise again.") from None
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"The checks in {folder} cannot be read ({error!r}). Copy the whole folder of the exercise again.") from error
+    raise ValueError(f"The checks in {folder} are of another version of the course. Take exercise and course from the same download.")
 
 
 def _loaded(content, archive):
