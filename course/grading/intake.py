@@ -279,7 +279,10 @@ def _choose(student, said, group, path, assignment, known):
     place = path if entry.member else path.joinpath(*entry.folders, entry.name)
     one = Submission(student, said or assignment, place, _fault(notebooks, group, said or assignment), entry.member)
     if one.assignment is None and one.problem is None:
-        one = replace(one, assignment=_by_cells(one, known))
+        try:
+            one = replace(one, assignment=_by_cells(one, known))
+        except Unreadable as error:
+            return replace(one, problem=str(error))
         if one.assignment is None:
             which = f" ({', '.join(known)})" if known else ""
             one = replace(one, problem=f"Neither the name nor the cells of your notebook tell which exercise it is{which}. {AGAIN}")
@@ -304,10 +307,7 @@ def _fault(notebooks, group, said):
 
 def _by_cells(submission, known):
     """The assignment most of whose answers are in a notebook."""
-    try:
-        ids = {_grade_id(cell) for cell in _parse(submission.content())}
-    except Unreadable:
-        return None
+    ids = {_grade_id(cell) for cell in _parse(submission.content())}
     shared = {name: len(ids & set(answers)) for name, answers in known.items()} if isinstance(known, Mapping) else {}
     best = max(shared, key=shared.get, default=None)
     return best if best and shared[best] else None
