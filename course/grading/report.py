@@ -11,6 +11,7 @@ import hashlib
 import io
 import re
 import statistics
+import unicodedata
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -119,7 +120,8 @@ def table(rows):
 def _harmless(text):
     """Text that a spreadsheet shows instead of computing it."""
     text = plain(text)
-    return "'" + text if text.lstrip(" ").startswith(CSV_ACTIVE) else text
+    # Some take a wide sign for the plain one.
+    return "'" + text if unicodedata.normalize("NFKC", text).lstrip(" ").startswith(CSV_ACTIVE) else text
 
 
 class Summary:
