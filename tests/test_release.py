@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from course.grading import keys, release, selfcheck
+from course.grading import keys, prove, release, selfcheck
 
 NAME = "90_made_up"
 ANSWER = '''def normalized(x, epsilon=1e-3):
@@ -233,6 +233,41 @@ def test_a_random_part_needs_a_reference(tmp_path):
     solutions = write(tmp_path, grader=GRADER.replace("reference=", "reference=None and (", 1).replace("]}},\n", "]}}),\n"))
     with pytest.raises(ValueError, match="drop: 'y' is compared with a reference"):
         keys.make_key(solutions / NAME, hidden=True)
+
+
+# ---------------------------------------------------------------- the proof, for whoever writes an assignment
+
+
+def proved(tmp_path, grader):
+    rows = prove.prove(write(tmp_path, grader=grader) / NAME, ["normalized"])
+    return {(row.variant, row.name): row for row in rows}
+
+
+def test_the_proof_counts_and_judges_all_variants(tmp_path):
+    rows = proved(tmp_path, GRADER)
+    assert rows["answer", "the instructor's"].problem == "2 mistakes; give at least 6; 0 alternatives; give at least 3"
+    assert [(row.points, row.problem) for key, row in rows.items() if key[0] != "answer"] == [(1, ""), (0, ""), (0, "")]
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("def normalized(x, epsilon):\\n    v = x.var(0)\\n    return (x - x.mean(0)) / np.sqrt(v + epsilon), v", "gets full marks"),
+        ("def normalized(x, epsilon):\\n    v = x.var(0)\\n    return (x - x.mean(0)) / (epsilon + v), 1 * v", "cannot be told from 'no root'"),
+    ],
+)
+def test_the_proof_finds_mistakes_that_pass_or_are_the_same(tmp_path, source, problem):
+    more = GRADER.replace('Mistake("raises"', f'Mistake("more", "Its hint.", "{source}"),\n                Mistake("raises"')
+    assert proved(tmp_path, more)["mistake", "more"].problem == problem
+
+
+def test_the_proof_finds_points_that_differ_and_a_right_answer_that_fails(tmp_path):
+    wrong = GRADER.replace('Part("variance", 1,', 'Part("variance", 2,').replace(
+        "mistakes=(\n", 'alternatives={"by n - 1": "def normalized(x, epsilon):\\n    return x, x.var(0, ddof=1)"},\n            mistakes=(\n', 1
+    )
+    rows = proved(tmp_path, wrong)
+    assert "the cell check_normalized has 3 points, the parts have 4" in rows["answer", "the instructor's"].problem
+    assert rows["alternative", "by n - 1"].problem == "not full marks"
 
 
 # ---------------------------------------------------------------- drift

@@ -64,9 +64,9 @@ def prove(folder, only=None):
         twins = _twins(key)
         public = key.public()
         for mistake in key.mistakes:
-            seen = judge.judge(public, mistake.results).points < key.points
-            note = _not_caught(mistake, key, twins)
-            yield row("mistake" if seen else "mistake (found in hidden cases only)", mistake.name, mistake.results, note)
+            passes = [judge.judge(one, mistake.results).points == key.points for one in (public, key)]
+            variant = "mistake (found in hidden cases only)" if passes == [True, False] else "mistake"
+            yield row(variant, mistake.name, mistake.results, _not_caught(mistake, key, twins))
         yield row("stub", "untouched", bench.results(keys.cleared(bench.answer)), lambda result: "gets points" if result.points else "")
 
 
