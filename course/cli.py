@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Annotated
 
@@ -43,8 +45,8 @@ def check() -> None:
         raise typer.Exit(1)
 
 
-def lab_command(options: list[str], root: Path) -> list[str]:
-    """Return the command that opens JupyterLab on the first lesson.
+def lab_command(options: list[str], root: Path, lesson: str = FIRST_LESSON) -> list[str]:
+    """Return the command that opens JupyterLab on a lesson.
 
     Parameters
     ----------
@@ -52,6 +54,8 @@ def lab_command(options: list[str], root: Path) -> list[str]:
         Options for `jupyter lab`; they come last, so that they win.
     root : pathlib.Path
         Folder that holds `notebooks/`; JupyterLab shows all of it.
+    lesson : str
+        Path of the notebook in that folder.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def lab_command(options: list[str], root: Path) -> list[str]:
         "jupyterlab",
         f"--ServerApp.root_dir={root}",
         # Also in the address that --no-browser prints, which a file name as argument is not.
-        f"--LabApp.default_url=/lab/tree/{FIRST_LESSON}",
+        f"--LabApp.default_url=/lab/tree/{lesson}",
         # Defaults that a reader can change. Without them the first thing a newcomer sees is a
         # question about Jupyter news; `--LabApp.news_url=None` does not take it away.
         f"--LabApp.app_settings_dir={Path(__file__).with_name('lab_settings')}",
@@ -114,6 +118,71 @@ def lab(context: typer.Context) -> None:
     # Windows cannot replace a process: wait, and leave Ctrl-C to JupyterLab.
     signal.signal(signal.SIGINT, lambda *_: None)
     raise typer.Exit(subprocess.call(command))
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def find_lessons(numbers: list[str]) -> list[Path]:
+    """The notebooks of these lessons, such as 02; of all lessons if no number is given."""
+    lessons = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+    if unknown := [number for number in numbers if number.zfill(2) not in lessons]:
+        console.print(f"There is no lesson {unknown[0]!r}: say one of {', '.join(lessons)}.", style="red", markup=False)
+        raise typer.Exit(1)
+    return [lessons[number.zfill(2)] for number in numbers] or list(lessons.values())
+
+
+@app.command()
+def slides(
+    lessons: Annotated[list[str] | None, typer.Argument(help="Numbers of lessons, such as 02 04; none: all.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the decks.")] = ROOT / "build" / "slides",
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print each deck into a PDF file, too; needs Chromium, Chrome or Edge.")] = False,
+) -> None:
+    """Make a deck of each lesson: one HTML file that needs no network. Its keys: arrows, s (speaker), c (contents), f (full screen)."""
+    from course import slides as decks
+
+    try:
+        for path in find_lessons(lessons or []):
+            made = decks.write(path, out)
+            console.print(str(made), soft_wrap=True, markup=False, highlight=False)
+            if pdf:
+                console.print(str(decks.print_pdf(made)), soft_wrap=True, markup=False, highlight=False)
+    except decks.SlidesError as error:
+        console.print(str(error), style="red", soft_wrap=True, markup=False)
+        raise typer.Exit(1) from None
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def present(context: typer.Context, lesson: Annotated[str, typer.Argument(help="Number of the lesson, such as 02.")]) -> None:
+    """Present a lesson inside JupyterLab, with working sliders: F4 runs all cells, arrows turn. Options go to JupyterLab."""
+    (path,) = find_lessons([lesson])
+    if not find_spec("jupyterlab_slideshow"):
+        console.print(
+            "To present inside JupyterLab you need jupyterlab-slideshow. Say: uv sync --inexact --extra site   "
+            'or: pip install -e ".[site]"', style="red", soft_wrap=True, markup=False,
+        )  # fmt: skip
+        raise typer.Exit(1)
+    command = lab_command(context.args, ROOT, path.relative_to(ROOT).as_posix())
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is JupyterLab's
+    with TemporaryDirectory() as folder:
+        write_settings(Path(folder))
+        code = subprocess.call(command, env=lab_environment(os.environ | {"JUPYTERLAB_SETTINGS_DIR": folder}))
+    raise typer.Exit(code)
+
+
+def write_settings(folder: Path) -> None:
+    """Write JupyterLab's settings for a lecture, which must not outlive it: it presents at once, in large type, and F4 runs all."""
+    large = {"code-font-size": "18px", "content-font-size1": "20px"}
+    run_all = {"command": "notebook:run-all-cells", "keys": ["F4"], "selector": "body"}  # the menu is hidden
+    settings = {
+        "jupyterlab-slideshow/plugin": {"active": True},
+        "@jupyterlab/apputils-extension/themes": {"overrides": large},
+        "@jupyterlab/shortcuts-extension/shortcuts": {"shortcuts": [run_all]},
+    }
+    for name, values in settings.items():
+        path = folder / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(values), encoding="utf-8")
 
 
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; by default results/ of the course.")]
