@@ -12,8 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from course.grading import runner
+
 STEPS = ("defined", "runs", "type", "shape", "value")
 STANDARD_ERRORS = 5  # of a share at random: beyond it once in two million
+KNOWN = (
+    "tensor", "str", "int", "float", "bool", "dict", "set", "function", "type", "generator", "range", "map", "object", "bytes"
+)  # fmt: skip
 NO_CHANCE = 1e-9  # what is less probable than this is no chance
 SAME_CLASSES = 0.95
 
@@ -41,7 +46,8 @@ class Line(NamedTuple):
         if self.step is None:
             return [(step, "OK") for step in STEPS]
         reached = STEPS.index(self.step) if self.step else -1
-        return [(step, "OK" if n < reached else "not yet" if n == reached else "not checked") for n, step in enumerate(STEPS)]
+        states = ["OK"] * max(reached, 0) + ["not yet"] * (reached >= 0) + ["not checked"] * len(STEPS)
+        return list(zip(STEPS, states))
 
 
 class TaskResult(NamedTuple):
@@ -112,7 +118,8 @@ def judge(task, results, quote=False):
 def _plain(result):
     """A result of which everything has the type it should have; what came from beside a student's code may be anything."""
     try:
-        values = {name: value for name, value in result["values"].items() if isinstance(value, np.ndarray) and value.dtype.kind in "biufcU"}
+        arrays = {name: value for name, value in result["values"].items() if isinstance(value, np.ndarray)}
+        values = {name: value for name, value in arrays.items() if value.dtype.kind in runner.NUMBERS_AND_TEXT}
         kinds = {name: kind for name, kind in result["kinds"].items() if isinstance(kind, str)}
         error = result["error"] and {
             "type": str(result["error"]["type"]), "message": str(result["error"]["message"]), "line": result["error"]["line"]
@@ -187,7 +194,8 @@ def _raised(error, quote):
     if kind == "NotImplementedError":
         return "not written yet: it still raises NotImplementedError"
     line = f" in line {error['line']} of the cell" if error.get("line") else ""
-    return f"it raises {kind}{line}: {error['message'].rstrip('.')}" if quote else f"it raises {kind}{line}; your own check shows the message"
+    says = f": {error['message'].rstrip('.')}" if quote else "; your own check shows the message"
+    return f"it raises {kind}{line}{says}"
 
 
 def _not_apart(task, result):
@@ -236,8 +244,7 @@ def _described(kind, found):
         return "an array"
     if match := re.fullmatch(r"(tuple|list) of (\d{1,3})", kind):
         return f"a {match[1]} of {match[2]}"
-    known = ("tensor", "str", "int", "float", "bool", "dict", "set", "function", "type", "list", "tuple", "generator", "NoneType", "range", "map", "object", "bytes")
-    return f"a {kind}" if kind in known else "something else"
+    return f"a {kind}" if kind in KNOWN else "something else"
 
 
 def _shape_fault(value, right):
@@ -257,7 +264,7 @@ def _value_fault(part, value, right, reference):
         wrong = int(np.sum(value != right))
         if not wrong:
             return None
-        return Fault("value", "it is not the right text" if value.ndim == 0 else f"it is right at {value.size - wrong} of {value.size} places")
+        return Fault("value", f"it is right at {value.size - wrong} of {value.size} places" if value.ndim else "it is not the right text")
     for name, where in (("nan", np.isnan), ("infinite", np.isinf)):
         count = int(np.sum(where(value) & ~where(right))) if part.compare in ("close", "equal") else int(where(value).sum())
         if count:
@@ -285,9 +292,11 @@ def _wide(value):
 
 def _number_message(part, value, right, near):
     """How an array of the right shape is wrong; never what would be right."""
-    tolerance = "exactly" if part.compare == "equal" else f"to a relative tolerance of {part.rtol:g} and an absolute one of {part.atol:g}"
+    tolerance = f"to a relative tolerance of {part.rtol:g} and an absolute one of {part.atol:g}"
+    if part.compare == "equal":
+        tolerance = "exactly"
     if value.ndim == 0:
-        return f"not right, {tolerance}" if part.compare == "equal" else f"not right {tolerance}"
+        return f"not right, {tolerance}"
     message = f"right at {int(near.sum())} of {value.size} places, {tolerance}"
     value, right = _wide(value).ravel(), _wide(right).ravel()
     # With fewer or equal places any answer is off by one factor.
@@ -297,7 +306,8 @@ def _number_message(part, value, right, near):
         factor = np.vdot(right, value) / np.vdot(right, right)
         scaled, shifted = factor * right, right + np.mean(value - right)
         if np.abs(factor) > 1e-6 and _near(part, value, scaled).all():
-            return f"{message}: all have the opposite sign" if np.isclose(factor, -1, rtol=1e-3) else f"{message}: all are off by one constant factor"
+            opposite = np.isclose(factor, -1, rtol=1e-3)
+            return f"{message}: all {'have the opposite sign' if opposite else 'are off by one constant factor'}"
         if _near(part, value, shifted).all():
             return f"{message}: all are off by one constant that is added"
     return message
@@ -306,8 +316,10 @@ def _number_message(part, value, right, near):
 def _accuracy_fault(value, reference):
     labels, least = np.asarray(reference["labels"]), reference["least"]
     share = float(np.mean(value == labels))
+    if share >= least:
+        return None
     # Rounded down: what is below must not read as if it were not.
-    return None if share >= least else Fault("value", f"{np.floor(100 * share):.0f} % of the classes are right; {100 * least:g} % are asked for")
+    return Fault("value", f"{np.floor(100 * share):.0f} % of the classes are right; {100 * least:g} % are asked for")
 
 
 # ---------------------------------------------------------------- random masks
@@ -326,8 +338,8 @@ class Mask(NamedTuple):
 
 def _mask(value, reference):
     """Describe what was dropped of reference["kept"]; places that hold 0 anyhow tell nothing."""
-    kept = np.asarray(reference["kept"], float)
-    value, places = np.asarray(value, float), kept != 0
+    kept, value = np.asarray(reference["kept"], float), np.real(value).astype(float)
+    places = kept != 0
     zero = places & (value == 0)
     factors = value[places & ~zero] / kept[places & ~zero]
     shared = [kept.shape[axis] for axis in reference.get("shared", ())]
@@ -353,13 +365,14 @@ def _dropped_fault(part, value, reference):
     kept, rate, shared = np.asarray(reference["kept"]), reference["rate"], tuple(reference.get("shared", ()))
     if rate == 0:
         near = _near(part, value, kept)
-        return None if near.all() else Fault("value", f"nothing is to be dropped here; right at {int(near.sum())} of {value.size} places")
+        message = f"nothing is to be dropped here; right at {int(near.sum())} of {value.size} places"
+        return None if near.all() else Fault("value", message)
     right = (value == 0) | _near(part, value, kept)
     mask = _mask(value, reference)
     error = np.sqrt(rate * (1 - rate) / max(mask.places, 1))
     # The share first: with it wrong, what is left is often scaled by another rate as well.
     if abs(mask.share - rate) > STANDARD_ERRORS * error + 1e-12:
-        return Fault("value", f"{100 * mask.share:.0f} % of the values are dropped, which is not the rate asked for, nor chance")
+        return Fault("value", f"{100 * mask.share:.0f} % of the values are dropped: not the rate asked for, nor chance")
     if not right.all():
         wrong = int((~right).sum())
         return Fault("value", f"{wrong} of {value.size} values are neither 0 nor what a value that is kept should be")

@@ -128,22 +128,30 @@ def task_key(bench):
     right, reference = bench.results(bench.answer), bench.references()
     for case, result in right.items():
         for part in task.parts:
-            if part.name not in result["values"]:
-                raise ValueError(f"{task.id}: the instructor's answer gives no {part.name!r} in case {case!r}: {_what_came(result, part)}.")
-            if part.compare in ("dropped", "accuracy") and part.name not in reference[case]:
-                raise ValueError(f"{task.id}: `reference` says nothing of {part.name!r} in case {case!r}.")
+            if flaw := _flaw(part, result, reference[case]):
+                raise ValueError(f"{task.id}: {flaw} in case {case!r}.")
     mistakes = tuple(
         WrongAnswer(mistake.name, mistake.hint, mistake.recognised, bench.results(mistake.source)) for mistake in task.mistakes
     )
     return TaskKey(task.id, tuple(task.parts), task.probe, bench.cases, tuple(task.hidden), right, reference, mistakes)
 
 
-def _what_came(result, part):
+def _flaw(part, result, reference):
+    """What keeps a result of the instructor's from being what others are compared with; None if nothing."""
     if not result["defined"]:
-        return "its name is not defined"
+        return "the instructor's answer does not define its name"
     if result["error"]:
-        return "{type}: {message} (line {line})".format(**result["error"])
-    return f"its kind is {result['kinds'].get(part.name)}"
+        return "the instructor's answer raises {type}: {message} (line {line})".format(**result["error"])
+    if part.name not in result["values"]:
+        return f"the instructor's answer gives no {part.name!r}, but {result['kinds'].get(part.name)},"
+    if part.compare not in ("dropped", "accuracy"):
+        return None
+    needed = "kept" if part.compare == "dropped" else "labels"
+    if needed not in reference.get(part.name, {}):
+        return f"`reference` does not say what is {needed!r} of {part.name!r}"
+    if np.shape(reference[part.name][needed]) != result["values"][part.name].shape:
+        return f"{needed!r} has not the shape of the instructor's {part.name!r}"
+    return None
 
 
 def each_task(folder, only=None):
@@ -249,7 +257,8 @@ def read_notebook(folder):
 def cleared(source):
     """An answer's cell as students get it."""
     # `release` has nbgrader do this, whose import takes longer than all else that `prove` does; a test compares the two.
-    return re.sub(r"(?ms)^([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION[^\n]*", r"\1# YOUR CODE HERE\n\1raise NotImplementedError()", source)
+    stub = r"\1# YOUR CODE HERE\n\1raise NotImplementedError()"
+    return re.sub(r"(?ms)^([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION[^\n]*", stub, source)
 
 
 def grade_id(cell):
