@@ -332,9 +332,8 @@ fine_tuning_model = Task(
         ),
         Mistake(
             "nothing of base is trained",
-            "No weight of base is trained, though its layers may say that they are. A frozen model answers for all that is inside of it: what does `base.trainable` say?",
-            TUNE.replace("    base.trainable = True\n", ""),
-        ),
+            "No weight of base is trained, only your new layer. Base came frozen: which of its layers were to be set free again?",
+            TUNE.replace("    base.trainable = True\n    for layer in base.layers:\n        layer.trainable = any(layer is one for one in dense[-count:])\n", ""),
         ),
         Mistake(
             "the norms behind the trained layers are trained, too",
