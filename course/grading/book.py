@@ -31,9 +31,7 @@ class Book:
 
     def __init__(self, path):
         self.path = path
-        # nbgrader asks a program of its own environment, which is not on the path unless someone has activated that.
-        programs = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
-        with self._clear_errors(), utils.setenv(PATH=programs):
+        with self._clear_errors(), _own_programs():
             self.gradebook = api.Gradebook(f"sqlite:///{path}")
             self.session = self.gradebook.db
 
@@ -219,6 +217,18 @@ class Book:
                 }
                 for task, grade in tasks.items()
             }  # fmt: skip
+
+
+@contextmanager
+def _own_programs():
+    """Put the programs of this Python on the path: nbgrader calls one, also where nobody has activated the environment."""
+    before = os.environ.get("PATH")  # nbgrader.utils.setenv would not bring it back
+    os.environ["PATH"] = os.pathsep.join(filter(None, [sysconfig.get_path("scripts"), before]))
+    try:
+        yield
+    finally:
+        del os.environ["PATH"]
+        os.environ.update({} if before is None else {"PATH": before})
 
 
 def _source(cell):

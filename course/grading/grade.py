@@ -209,7 +209,7 @@ def grade(
     from course.grading.book import Book
 
     start, out, solutions = monotonic(), Path(out).resolve(), Path(solutions)
-    limits = Limits() if timeout is None else Limits(seconds=timeout, cell_seconds=min(timeout, Limits().cell_seconds))
+    limits = Limits() if timeout is None else Limits(seconds=float(timeout), cell_seconds=min(float(timeout), Limits().cell_seconds))
     settings = {"limits": limits, "boxed": boxed}
     outcome = Outcome()
     with _locked(out), Book(out / "gradebook.db") as book:
