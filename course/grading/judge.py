@@ -353,7 +353,9 @@ def _mask(value, reference):
     share, independent = float(zero.sum() / max(count, 1)), count / np.prod(shared, initial=1)
     # Along an axis of length 2 a few places agree easily.
     stuck = [axis for axis in constant if _same_by_chance(share, kept.shape[axis], independent) < NO_CHANCE]
-    return Mask(independent, share, scale, spread, tuple(constant), tuple(stuck))
+    # A mask that is the same all along an axis took fewer coins: its share may be further from the rate by chance.
+    repeated = [kept.shape[axis] for axis in stuck if axis not in reference.get("shared", ())]
+    return Mask(independent / np.prod(repeated, initial=1), share, scale, spread, tuple(constant), tuple(stuck))
 
 
 def _same_by_chance(rate, size, places):
