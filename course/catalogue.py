@@ -125,7 +125,7 @@ EXPERIMENTS = {
         common={
             "dataset": "fashion_mnist", "train_size": 0, "validation_size": 6_000, "model": "cnn",
             # Masks of whole maps: a random number for each value costs as much time here as the convolutions.
-            "options": {"size": "large", **ALL_THREE, "dense_rate": 0.2, "conv_rate": 0.05, "conv_dropout": "spatial"}, "epochs": 8,
+            "options": {"size": "large", **ALL_THREE, "dense_rate": 0.2, "conv_rate": 0.05, "conv_dropout": "spatial"}, "epochs": 16,
             "batch_size": 128, "learning_rate": 3e-3, "schedule": "cosine", "measure": ["test"],
         },
         seeds=3,
