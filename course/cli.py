@@ -185,6 +185,25 @@ def write_settings(folder: Path) -> None:
         path.write_text(json.dumps(values), encoding="utf-8")
 
 
+@app.command()
+def site(
+    out: Annotated[Path, typer.Option(help="Folder of the site; an earlier one in it is replaced.")] = ROOT / "build" / "site",
+    repository: Annotated[
+        str, typer.Option(envvar="COURSE_REPOSITORY", help="https://github.com/OWNER/NAME: adds buttons for Binder and Colab.")
+    ] = "",
+) -> None:
+    """Build the course as a web site, with a cheat sheet in HTML and PDF: pages that need no network, and no kernel."""
+    from course import site as sites
+    from course.slides import SlidesError
+
+    try:
+        sites.build(out, repository.rstrip("/"))
+    except (sites.SiteError, SlidesError) as error:
+        console.print(str(error), style="red", soft_wrap=True, markup=False)
+        raise typer.Exit(1) from None
+    console.print(str(out / "index.html"), soft_wrap=True, markup=False, highlight=False)
+
+
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; by default results/ of the course.")]
 
 

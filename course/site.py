@@ -1,0 +1,300 @@
+"""The web site: README, lessons, exercises and guides as pages that ask no network for anything.
+
+Sphinx does the work. Here its source is laid out in a folder of its own: the notebooks with their committed outputs,
+which are not run, each picture with its text for those who cannot see it, and MathJax from an installed package.
+"""
+
+import io
+import re
+import shutil
+import tempfile
+from base64 import b64decode
+from pathlib import Path
+
+import nbformat
+
+from course import slides
+
+ROOT = Path(__file__).resolve().parent.parent
+TITLE = "Batch normalization and dropout"
+GUIDES = ("cheat_sheet", "teaching", "grading")  # the order in the contents
+LEDGER = "notebooks/11_the_ledger.ipynb"
+LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
+COLAB = re.compile(r"git clone\b.* (https://\S+)")
+PAPER = '\n<p class="screen">On paper: <a href="cheat_sheet.pdf">two pages, PDF</a>.</p>\n'
+SETTINGS = {
+    "extensions": ["myst_nb", "sphinx.ext.mathjax"],
+    "project": TITLE,
+    "html_title": TITLE,
+    "html_theme": "sphinx_book_theme",
+    "html_css_files": ["site.css"],
+    "html_static_path": ["_static"],
+    "html_show_copyright": False,
+    "html_use_index": False,
+    "html_show_sphinx": False,
+    "html_permalinks_icon": "#",
+    "language": "en",
+    "mathjax_path": "mathjax.js",
+    # Without its menu, which would make every formula a stop of the Tab key. Screen readers get MathML.
+    "mathjax3_config": {"options": {"enableMenu": False}},
+    "myst_enable_extensions": ["amsmath", "dollarmath"],
+    "myst_heading_anchors": 4,
+    "myst_heading_slug_func": "course.site.anchor",
+    "nb_execution_mode": "off",
+    "nb_merge_streams": True,
+    "nitpicky": True,
+    "exclude_patterns": ["notebooks/experiments/*"],  # files to download
+}
+
+
+class SiteError(Exception):
+    """A site that cannot be built; says why, and what to do."""
+
+
+def anchor(heading):
+    """The part after # of a link to a heading, as in JupyterLab."""
+    return heading.replace(" ", "-")
+
+
+# ---------------------------------------------------------------- pages
+
+
+def pages(root=ROOT):
+    """What becomes a page: its source in the course, by its place in the site.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        In the order of the contents, the landing page first.
+    """
+    guides = [Path("docs") / f"{name}.md" for name in GUIDES]
+    places = [
+        *sorted(path.relative_to(root) for path in (root / "notebooks").glob("[0-9][0-9]_*.ipynb")),
+        Path("exercises/README.md"),
+        *sorted(path.relative_to(root) for path in (root / "exercises").glob("*/[0-9][0-9]_*.ipynb")),
+        *[guide for guide in guides if (root / guide).is_file()],
+        *sorted(path.relative_to(root) for path in (root / "docs").glob("*.md") if path.stem not in GUIDES),
+        Path("notebooks/STYLE.md"),
+    ]
+    return {"index.md": root / "README.md"} | {place.as_posix(): root / place for place in places}
+
+
+def contents(places):
+    """The table of contents, which Sphinx reads from the landing page."""
+    parts = {
+        "Lessons": [place for place in places if re.match(r"notebooks/\d", place)],
+        "Exercises": [place for place in places if place.startswith("exercises/")],
+        "To look things up": [place for place in places if place == "docs/cheat_sheet.md"],
+        "To teach with": [place for place in places if place.startswith("docs/") and place != "docs/cheat_sheet.md"],
+        "To add to it": ["notebooks/STYLE.md"],
+    }
+    trees = []
+    for caption, part in parts.items():
+        names = "\n".join(place.rsplit(".", 1)[0] for place in part)
+        trees.append(f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}\n```")
+    return "\n\n".join(trees)
+
+
+def lay_out(folder, root=ROOT):
+    """Write the source of the site into an empty folder."""
+    places = pages(root)
+    verdicts = read_verdicts(nbformat.read(root / LEDGER, 4))
+    for place, source in places.items():
+        target = folder / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if place.endswith(".ipynb"):
+            notebook = page_of_notebook(nbformat.read(source, 4), place, target.parent)
+            text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+            nbformat.write(notebook, target)
+        else:
+            text = source.read_text(encoding="utf-8").replace("](../README.md", "](../index.md")
+            if place == "index.md":
+                text += "\n" + contents(list(places)[1:])
+            if place == "docs/cheat_sheet.md":
+                text = with_verdicts(text, verdicts) + PAPER * bool(slides.find_browser())
+            # A template of the experiments is a file to download, and no page.
+            text = re.sub(r"\]\((?=[^):]*experiments/\w+\.ipynb\))", "](path:", text)
+            target.write_text(text, encoding="utf-8")
+        for linked in files_linked(text, source, root) - set(places.values()):
+            copy = folder / linked.relative_to(root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(linked, copy)
+    (folder / "_static").mkdir()
+    (folder / "_static" / "mathjax.js").write_text(slides.mathjax(), encoding="utf-8")
+    shutil.copy(Path(__file__).with_name("site.css"), folder / "_static")
+
+
+def files_linked(text, source, root):
+    """The files of the course that a text in Markdown links to."""
+    linked = {(source.parent / link.removeprefix("path:")).resolve() for link, _ in LINK.findall(text)}
+    return {path for path in linked if path.is_relative_to(root) and path.is_file()}
+
+
+# ---------------------------------------------------------------- notebooks
+
+
+def page_of_notebook(notebook, place, folder):
+    """A notebook as Sphinx is to read it: where to open it, and pictures and texts among the outputs as part of the text.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+    place : str
+        Its path in the course.
+    folder : pathlib.Path
+        The pictures are written here.
+    """
+    pictures = iter(range(10_000))
+    cells = []
+    for cell in notebook.cells:
+        cells += parts_of_code(cell, folder, f"{Path(place).stem}_{{}}.png", pictures) if cell.cell_type == "code" else [cell]
+        if len(cells) == 1:
+            cells.append(nbformat.v4.new_markdown_cell(how_to_open(place)))
+    notebook.cells = cells
+    return notebook
+
+
+def how_to_open(place):
+    """The line that says where this page can be run."""
+    return f"**Run it yourself**: say `python3 run.py` in your copy of the course; in JupyterLab open `{place}`."
+
+
+def parts_of_code(cell, folder, name, pictures):
+    """A code cell, and behind it what came of it.
+
+    Headings in an output are none to Sphinx, and its pictures lose their alternative texts: both become text cells. What
+    was printed behind them stays an output, of a cell that shows no code.
+    """
+    parts = [cell]
+    outputs, cell.outputs = cell.outputs, []
+    waiting = None  # a picture, for its caption
+    for output in [*outputs, None]:
+        data = output.get("data", {}) if output else {}
+        if waiting and "text/markdown" in data:
+            parts.append(figure(*waiting, data["text/markdown"]))
+            waiting = None
+            continue
+        if waiting:
+            parts.append(figure(*waiting, ""))
+            waiting = None
+        if output is None:
+            break
+        if "image/png" in data:
+            file = name.format(next(pictures))
+            (folder / file).write_bytes(b64decode(data["image/png"]))
+            waiting = file, output.metadata.get("image/png", {}).get("alt", "")
+        elif "text/markdown" in data:
+            parts.append(nbformat.v4.new_markdown_cell(data["text/markdown"]))
+        else:
+            if parts[-1].cell_type == "markdown":
+                parts.append(nbformat.v4.new_code_cell(metadata={"tags": ["remove-input"]}))
+            parts[-1].outputs.append(output)
+    return parts
+
+
+def figure(file, alt, caption):
+    """A picture with its alternative text and its caption."""
+    caption = re.sub(r"\A\*(.*)\*\Z", r"\1", caption.strip(), flags=re.DOTALL)
+    quoted = alt.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return nbformat.v4.new_markdown_cell(f'```{{figure}} {file}\n:alt: "{quoted}"\n\n{caption}\n```')
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def read_verdicts(ledger):
+    """The verdict on each claim, as the committed ledger shows it: the page that a link to a claim leads to.
+
+    Parameters
+    ----------
+    ledger : nbformat.NotebookNode
+
+    Returns
+    -------
+    dict of str to str
+    """
+    texts = [output.data.get("text/markdown", "") for cell in ledger.cells for output in cell.get("outputs", []) if "data" in output]
+    return dict(re.findall(r"^### (\S+)$.*?Verdict: \*\*(.+?)\*\*", "\n".join(texts), flags=re.MULTILINE | re.DOTALL))
+
+
+def with_verdicts(text, verdicts):
+    """A text in Markdown, with the verdict behind each link to a claim."""
+
+    def verdict(link):
+        if link[1] not in verdicts:
+            raise SiteError(f"A link leads to the claim {link[1]!r}, which the ledger does not have: mend {link[0]}.")
+        return f"{link[0]} (*{verdicts[link[1]]}*)"
+
+    return re.sub(r"\[[^\]]*\]\([^)]*11_the_ledger\.ipynb#([\w-]+)\)", verdict, text)
+
+
+# ---------------------------------------------------------------- building
+
+
+def launchers(repository):
+    """Settings for the buttons that need the address of the repository."""
+    if not repository:
+        return {}
+    launch = {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"}
+    first = nbformat.read(next(iter(sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")))), 4)
+    fetched = COLAB.search("\n".join(cell.source for cell in first.cells))
+    if fetched and fetched[1].removesuffix(".git") == repository:
+        launch["colab_url"] = "https://colab.research.google.com"
+    return {
+        "repository_url": repository, "repository_branch": "main", "path_to_docs": "", "use_repository_button": True,
+        "launch_buttons": launch,
+    }  # fmt: skip
+
+
+def build(out, repository=""):
+    """Build the site, and the cheat sheet as a PDF file where there is a browser to print it.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        Folder of the site; what an earlier build left there is replaced when the new one is complete.
+    repository : str
+        Address of the repository, https://github.com/OWNER/NAME: for the buttons that open a page on Binder or Colab.
+
+    Raises
+    ------
+    SiteError
+        If Sphinx is not installed or warns of anything, such as a link that leads nowhere.
+    """
+    try:
+        from sphinx.application import Sphinx
+        from sphinx.util.docutils import docutils_namespace, patch_docutils
+    except ImportError:
+        raise SiteError(
+            'The site is built by Sphinx, which is not installed. Say: uv sync --inexact --extra site   or: pip install -e ".[site]"'
+        ) from None
+    if out.exists() and any(out.iterdir()) and not (out / "searchindex.js").is_file():
+        raise SiteError(f"{out} holds other files than a site, and would be replaced: choose another folder with --out.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        source, site, warnings = Path(scratch) / "source", Path(scratch) / "site", io.StringIO()
+        source.mkdir()
+        lay_out(source)
+        options = {"show_toc_level": 2, "use_issues_button": False, "home_page_in_toc": True, **launchers(repository)}
+        with patch_docutils(), docutils_namespace():
+            app = Sphinx(
+                source, None, site, Path(scratch) / "doctrees", "html", SETTINGS | {"html_theme_options": options},
+                status=None, warning=warnings, freshenv=True,
+            )  # fmt: skip
+            app.build()
+        found = re.sub(r"\x1b\[\d+m", "", warnings.getvalue()).replace(f"{source}/", "")
+        if found or app.statuscode:
+            raise SiteError(f"Sphinx warns, so the site is not written:\n{found}")
+        finish(site)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.move(site, out)
+
+
+def finish(site):
+    """What Sphinx leaves to do: notebooks to download as they are in the course, and the cheat sheet on paper."""
+    for place, source in pages().items():
+        if place.endswith(".ipynb"):
+            shutil.copyfile(source, site / "_sources" / place)
+    sheet = site / "docs" / "cheat_sheet.html"
+    if slides.find_browser():
+        slides.print_pdf(sheet)
