@@ -77,7 +77,7 @@ def feedback(result, entries=None):
     entries = entries or {}
     score = sum(entries.get(task["id"], {}).get("score", task["points"]) for task in result["tasks"])
     maximum = sum(task["max"] for task in result["tasks"])
-    stopped = [{"id": cell["id"] or "of your own", "error": _error(cell["error"])} for cell in result["cells"] if cell["error"]]
+    stopped = [{"id": cell["id"], "error": _error(cell["error"])} for cell in result["cells"] if cell["error"]]
     return ENVIRONMENT.get_template("feedback.html").render(
         result=result, entries=entries, tasks={task["id"] for task in result["tasks"]}, score=score, maximum=maximum, stopped=stopped[:MOST_ERRORS]
     )
