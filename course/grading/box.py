@@ -25,7 +25,8 @@ import numpy as np
 from course.grading import runner
 
 MODULES = ("IPython", "matplotlib.pyplot")
-KERAS_MODULES = (*MODULES, "keras", "sklearn.datasets")
+# TensorFlow with any backend: Keras imports it as soon as a seed is set.
+KERAS_MODULES = (*MODULES, "tensorflow", "keras", "sklearn.datasets")
 START_SECONDS = 180  # for imports, on a busy machine
 GRACE_SECONDS = 3  # from the alarm in a cell to its end from outside
 STATES = ("ok", "timeout", "memory", "processes", "output", "crash")
@@ -118,7 +119,11 @@ class Box:
         self._waiting, self._number = b"", 0
 
     def __enter__(self):
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            self._kill()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -156,21 +161,30 @@ class Box:
         BoxError
             If there is no box. Never because of what the notebook does.
         """
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            self._start()
         try:
-            return self._run(job)
+            if self._process is not None and self._process.poll() is not None:
+                self.close()
+            if self._process is None:
+                self._start()
+            report, gone = self._run(job)
         except BaseException:  # whoever interrupts must not find the rest of this notebook in the next one's place
+            self._kill()
+            raise
+        if gone:
+            self._kill()
+        return report
+
+    def _kill(self):
+        if self._process is not None:
             self._process.kill()
             self.close()
-            raise
 
     # ---------------------------------------------------------------- starting
 
     def _start(self):
         if os.name != "posix":
             raise BoxError("Student code cannot be run on Windows. Grade on Linux (WSL is one).")
+        walls = _bubblewrap() if self.boxed else []
         ours, theirs = socket.socketpair()
         self._errors, self._home = tempfile.TemporaryFile(), tempfile.TemporaryDirectory(prefix="unboxed_", ignore_cleanup_errors=True)
         with theirs, _forbidden_calls() as calls:
@@ -179,7 +193,7 @@ class Box:
             command, passed = python, [theirs.fileno()]
             if self.boxed:
                 seccomp = ["--seccomp", str(calls.fileno())] if calls else []
-                command = [*_bubblewrap(), *seccomp, "--", *python]
+                command = [*walls, *seccomp, "--", *python]
                 passed += [calls.fileno()] if calls else []
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors, pass_fds=passed,
@@ -190,13 +204,11 @@ class Box:
         try:
             answer = self._answer()
             # One empty notebook, so that what is wrong with the box shows now and not as every student's crash.
-            report = self._run({"cells": [], "probes": {}}) if answer else None
+            report = self._run({"cells": [], "probes": {}})[0] if answer else None
         except TimeoutError:
             answer, report = None, None
         if report is None or report.state != "ok":
             why = self._last_words() if report is None else report.message
-            self._process.kill()
-            self.close()
             raise BoxError(f"The box did not start: {why} {HOW_TO}" if self.boxed else f"Python did not start: {why}")
 
     def _last_words(self):
@@ -220,6 +232,7 @@ class Box:
     # ---------------------------------------------------------------- running
 
     def _run(self, job):
+        """The report, and whether the process that forks is gone."""
         begun = time.monotonic()
         self._number += 1
         job_out, job_in = os.pipe()
@@ -235,7 +248,8 @@ class Box:
             events = _Events(job, self.limits)
             killed = self._exchange(runner.pack(job), given, results, events)
         state, message = _verdict(killed["killed"], events, self.limits)
-        return BoxReport(state, message, events.results, events.cells, time.monotonic() - begun, killed["memory"])
+        report = BoxReport(state, message, events.results, events.cells, time.monotonic() - begun, killed["memory"])
+        return report, "done" not in killed
 
     def _exchange(self, data, given, results, events):
         """Give the notebook in and take results out, until the process that forks says how the notebook has ended."""

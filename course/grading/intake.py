@@ -152,7 +152,7 @@ def find_submissions(path, assignment=None, known=()):
     else:
         raise IntakeError(f"{path} is no folder, no zip archive and no notebook. Give the place where the submissions are.")
     found = {}
-    for (student, said), group in _by_student(entries, names).items():
+    for (student, said), group in _by_student(entries, names, not known).items():
         one = _choose(student, said, group, path, assignment, known)
         if assignment in (None, one.assignment):
             found.setdefault((one.assignment, student), []).append(one)
@@ -222,11 +222,11 @@ def _ignored(name):
     return name.startswith(".") or name in IGNORED
 
 
-def _by_student(entries, names):
+def _by_student(entries, names, any_folder):
     """Entries by student and, where it is said, assignment."""
     groups = {}
     for entry in entries:
-        student, said = _whose(entry, names)
+        student, said = _whose(entry, names, any_folder)
         if student:
             groups.setdefault((student, said), []).append(entry)
     with_notebook = {student for (student, _), group in groups.items() if any(entry.is_notebook for entry in group)}
@@ -238,15 +238,18 @@ def _by_student(entries, names):
     }
 
 
-def _whose(entry, names):
-    """Student and assignment (None if not said) by the place of a file; no student if it is no submission."""
+def _whose(entry, names, any_folder):
+    """Student and assignment (None if not said) by the place of a file; no student if it is no submission.
+
+    any_folder: whether the folder in a student's one is the assignment's, whatever it is called.
+    """
     folders, said = entry.folders, None
     if folders and folders[0] in names:
         said, *folders = folders
     if folders and (match := MOODLE.fullmatch(folders[0])):
         return match["student"], said or _said(entry.name, names)
     if len(folders) > 1:
-        said = said or (folders[1] if folders[1] in names or not names else None)
+        said = said or (folders[1] if folders[1] in names or any_folder else None)
     if folders:
         return folders[0], said or (_said(entry.name, names) if entry.is_notebook else None)
     if entry.is_notebook or CANVAS.fullmatch(entry.name):

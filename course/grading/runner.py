@@ -12,6 +12,7 @@ import contextlib
 import copy
 import ctypes
 import gc
+import importlib.util
 import io
 import json
 import os
@@ -503,7 +504,8 @@ def zygote(settings):
     control = socket.socket(fileno=settings["control"])
     warnings.filterwarnings("ignore", message=".*fork.*")  # of a process with threads: Keras is imported, but was not used
     for name in settings["modules"]:
-        __import__(name)
+        if importlib.util.find_spec(name.partition(".")[0]):
+            importlib.import_module(name)
     if "matplotlib" in sys.modules:
         _quiet_plots()
     shell = make_shell()
@@ -773,7 +775,6 @@ def _set_limits(limits, boxed):
         hard = resource.getrlimit(getattr(resource, name))[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(getattr(resource, name), (value, value))
-    os.nice(3)  # whoever watches comes first
 
 
 def _address_space():
