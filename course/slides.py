@@ -142,7 +142,7 @@ CHOICE = re.compile(r"<details><summary>(.*?)</summary>(.*?)</details>", re.DOTA
 def question(source):
     """A multiple-choice question: what the room sees, with a tick that a further step shows, and the explanations."""
     choices = CHOICE.findall(source)
-    ticked = [f'<li>{choice}{tick(why)}</li>' for choice, why in choices]
+    ticked = [f"<li>{choice}{tick(why)}</li>" for choice, why in choices]
     body = render(source[: source.index("<details>")]) + f'<ul class="choices">{"".join(ticked)}</ul>'
     return [body], [f"<h4>{choice}</h4>{render(why)}" for choice, why in choices]
 
@@ -259,12 +259,14 @@ def text_part(source):
 def mathjax():
     """The program that sets the formulas, as text; it travels inside the deck."""
     try:
-        found = [file for file in files("django-static-mathjax") if file.match("es5/tex-svg-full.js")]
+        found = [file for file in files("django-static-mathjax") or [] if file.match("es5/tex-svg-full.js")]
     except PackageNotFoundError:
+        found = []
+    if not found:
         raise SlidesError(
-            'A deck carries MathJax for its formulas, which is not installed. Say: uv sync --inexact --extra site   '
+            "A deck carries MathJax for its formulas, which is not installed. Say: uv sync --inexact --extra site   "
             'or: pip install -e ".[site]"'
-        ) from None
+        )
     return found[0].locate().read_text(encoding="utf-8")
 
 
