@@ -328,7 +328,8 @@ def test_the_speaker_has_notes_in_a_window_of_her_own(decks, page):
         assert speaker.locator("header b").inner_text().startswith(f"{here + 1} /")
         page.keyboard.press("Home")
         page.evaluate("go(slides.findIndex(slide => slide.querySelector('template').innerHTML.includes('$')))")
-        assert notes.locator("mjx-container svg").count(), "formulas are set there, too"
+        formula = notes.locator("mjx-container > svg").first.bounding_box()
+        assert 5 < formula["height"] < 300 and 5 < formula["width"] < 900, "formulas are set there, too"
     finally:
         speaker.close()
 
