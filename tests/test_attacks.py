@@ -192,7 +192,7 @@ def test_a_disk_is_full_soon_and_is_ones_own(patient):
     code = """
 import os
 written, kept = 0, []
-for folder in ("/tmp", "/dev/shm", "."):
+for folder in (os.environ["TMPDIR"], "/dev/shm", "."):
     for number in range(10):
         file = open(f"{folder}/{number}", "wb", buffering=0)
         kept.append(file)
@@ -210,7 +210,7 @@ def test_nothing_else_can_be_written(patient):
     code = """
 import os
 for folder, folders, files in os.walk("/"):
-    folders[:] = [one for one in folders if os.path.join(folder, one) not in ("/proc", "/tmp", "/dev/shm")]
+    folders[:] = [one for one in folders if os.path.join(folder, one) not in ("/proc", "/dev/shm", os.environ["TMPDIR"])]
     if folder.count("/") > 3 and not folder.endswith("site-packages"):
         folders[:] = []  # of Python's many folders not each
     for name in files[:3]:
@@ -350,10 +350,10 @@ print(*[name for name, value in os.environ.items() if half in value])
 def test_nothing_of_one_notebook_is_there_for_the_next(box):
     leave = f"""
 import os, builtins, sys, IPython, numpy
-for folder in ("/tmp", "/dev/shm", os.path.expanduser("~"), "."):
+for folder in (os.environ["TMPDIR"], "/dev/shm", os.path.expanduser("~"), "."):
     open(folder + "/left", "w").write("left")
 os.environ["LEFT"] = builtins.left = numpy.left = "left"
-sys.path.insert(0, "/tmp")
+sys.path.insert(0, "left")
 numpy.ones = None
 get_ipython().input_transformers_cleanup.append(lambda lines: ["print('left')\\n"])
 get_ipython().events.register("pre_run_cell", lambda *_: print("left"))
@@ -365,9 +365,9 @@ get_ipython().ast_transformers.append(Change())
 """
     look = """
 import os, builtins, sys, numpy
-print(*[f for f in ("/tmp", "/dev/shm", os.path.expanduser("~"), ".") if os.path.exists(f + "/left")])
+print(*[f for f in (os.environ["TMPDIR"], "/dev/shm", os.path.expanduser("~"), ".") if os.path.exists(f + "/left")])
 print(*[name for name in ("LEFT",) if name in os.environ], *[1 for one in (builtins, numpy) if hasattr(one, "left")])
-print(*[1 for path in sys.path if path == "/tmp"], *([1] if numpy.ones is None else []))
+print(*[1 for path in sys.path if path == "left"], *([1] if numpy.ones is None else []))
 """
     run(box, leave)
     assert said(run(box, look)) == []

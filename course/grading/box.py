@@ -197,7 +197,7 @@ class Box:
                 passed += [calls.fileno()] if calls else []
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors, pass_fds=passed,
-                env=_environment("/tmp" if self.boxed else self._home.name), cwd="/", start_new_session=True,
+                env=_environment(_scratch() if self.boxed else self._home.name), cwd="/", start_new_session=True,
             )  # fmt: skip
         self._control, self._waiting = ours, b""
         ours.settimeout(START_SECONDS)
@@ -422,7 +422,7 @@ def _bubblewrap():
         command += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETFCAP"]  # see runner._uncover_proc
     for path, how in sorted(_seen().items()):  # a folder before what is in it
         command += ["--symlink", os.readlink(path), path] if how == "link" else ["--tmpfs", path] if how == "hide" else ["--ro-bind", path, path]
-    command += ["--ro-bind", runner.__file__, "/runner.py", "--proc", "/proc", "--dev", "/dev", "--size", str(256 << 20), "--tmpfs", "/tmp"]
+    command += ["--ro-bind", runner.__file__, "/runner.py", "--proc", "/proc", "--dev", "/dev", "--size", str(256 << 20), "--tmpfs", _scratch()]
     return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/"]
 
 
@@ -445,6 +445,11 @@ def _seen():
     if any(hidden != Path(path) and hidden.is_relative_to(path) for path in seen):
         seen[str(hidden)] = "hide"
     return seen
+
+
+def _scratch():
+    """The folder for temporary files in the box: /tmp, unless what is seen lies there."""
+    return "/scratch" if any(path.startswith("/tmp/") for path in _seen()) else "/tmp"
 
 
 def _environment(home):

@@ -546,7 +546,7 @@ def _quiet_plots():
 def _fork(order, descriptors, control, shell, boxed):
     """Run one notebook in a fork; returns how it ended."""
     limits, begun = order["limits"], time.monotonic()
-    folder = "/tmp/work" if boxed else tempfile.mkdtemp(prefix="notebook_")
+    folder = f"{tempfile.gettempdir()}/work" if boxed else tempfile.mkdtemp(prefix="notebook_")
     child = os.fork()
     if child == 0:
         status = 1
@@ -726,7 +726,7 @@ def _own_world(limits):
     _call("prctl", _SET_DEATH_SIGNAL, signal.SIGKILL)
     _call("mount", b"none", b"/", None, _ALL | _PRIVATE, None)
     _call("mount", b"proc", b"/proc", b"proc", _NO_SETUID | _NO_DEVICES | _NO_PROGRAMS, None)
-    for folder in (b"/tmp", b"/dev/shm"):
+    for folder in (tempfile.gettempdir().encode(), b"/dev/shm"):
         size = f"size={limits['disk']},nr_inodes=20000,mode=700".encode()
         _call("mount", b"tmpfs", folder, b"tmpfs", _NO_SETUID | _NO_DEVICES, size)
     # No world inside this one: in its own world a process may mount memory without a limit.
