@@ -223,7 +223,7 @@ def with_verdicts(text, verdicts):
     def verdict(link):
         if link[1] not in verdicts:
             raise SiteError(f"A link leads to the claim {link[1]!r}, which the ledger does not have: mend {link[0]}.")
-        return f"{link[0]} (*{verdicts[link[1]]}*)"
+        return f"{link[0]}: *{verdicts[link[1]]}*"
 
     return re.sub(r"\[[^\]]*\]\([^)]*11_the_ledger\.ipynb#([\w-]+)\)", verdict, text)
 
@@ -275,7 +275,7 @@ def build(out, repository=""):
         source, site, warnings = Path(scratch) / "source", Path(scratch) / "site", io.StringIO()
         source.mkdir()
         lay_out(source)
-        options = {"show_toc_level": 2, "use_issues_button": False, "home_page_in_toc": True, **launchers(repository)}
+        options = {"show_toc_level": 2, "use_issues_button": False, "home_page_in_toc": True, "navbar_persistent": [], **launchers(repository)}
         with patch_docutils(), docutils_namespace():
             app = Sphinx(
                 source, None, site, Path(scratch) / "doctrees", "html", SETTINGS | {"html_theme_options": options},
