@@ -27,7 +27,7 @@ from course.grading import runner
 MODULES = ("IPython", "matplotlib.pyplot")
 # TensorFlow with any backend: Keras imports it as soon as a seed is set.
 KERAS_MODULES = (*MODULES, "tensorflow", "keras", "sklearn.datasets")
-START_SECONDS = 180  # for imports, on a busy machine
+START_SECONDS = 600  # for imports, on a busy machine
 GRACE_SECONDS = 3  # from the alarm in a cell to its end from outside
 STATES = ("ok", "timeout", "memory", "processes", "output", "crash")
 HOW_TO = (
