@@ -198,13 +198,14 @@ def decks(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page():
-    """A page that is told what it asks for; nothing but the deck itself is answered."""
+    """A page without a network, which notes what it asks for."""
     with browser.open_page() as page:
         page.asked, page.errors = [], []
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("pageerror", lambda error: page.errors.append(str(error)))
         page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
-        page.route(lambda url: not url.startswith(("file:", "data:")), lambda route: route.abort())
+        page.context.set_offline(True)
+        page.set_default_timeout(180_000)  # decks are drawn slowly beside other work
         yield page
 
 
