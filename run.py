@@ -28,7 +28,7 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # as requires-python in pyproje
 OLDEST_UV = (0, 9)  # as in the test group of pyproject.toml
 TORCH = "torch>=2.6"  # as the extra in pyproject.toml
 # What an instructor's commands need beyond a student's, by extra of pyproject.toml.
-EXTRAS = {"release": "grading", "grade": "grading", "slides": "site", "site": "site"}
+EXTRAS = {"release": "grading", "grade": "grading", "slides": "site", "present": "site", "site": "site"}
 SPACE_NEEDED = 3 * 1000**3  # bytes: the environment and the downloads kept by uv
 
 DISK_FULL = "no space left", "os error 28", "errno 28", "os error 112", "quota exceeded"
