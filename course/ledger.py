@@ -110,7 +110,7 @@ CLAIMS = [
         "depth", "Batch norm makes deeper networks trainable.", "N",
         (less("depths", "depth 20, batch norm", "depth 20, plain", "accuracy", "higher"),
          less("depths", "depth 40, batch norm", "depth 40, residual and batch norm", "accuracy", "same", 0.05)),
-        "To some depth. Yang et al. 2019: in plain networks with batch norm gradients grow exponentially with depth.",
+        "Yang et al. 2019: in plain networks with batch norm gradients grow exponentially with depth.",
         "how deep: at depth 40 batch norm without residual connections is not enough",
     ),
     Claim(
@@ -119,7 +119,7 @@ CLAIMS = [
          less("ghost", "8 images share statistics", "128 images share statistics", "accuracy", "higher"),
          *over(SETTINGS, "batch norm", "plain", "gap_loss", "lower")),
         "Luo et al. 2019; ghost batches: Hoffer et al. 2017.",
-        "the measure and the setting: noise can lower the loss gap and cost accuracy",
+        "the measure and the setting: the noise lowers the gap, and no gain in accuracy follows",
     ),
     Claim(
         "inference-deterministic", "At inference batch norm does not depend on the batch.", "N",
@@ -131,7 +131,7 @@ CLAIMS = [
          less("batch sizes", "dense batch, batch 8", "dense layer, batch 8", "accuracy", "lower"),
          less("batch sizes", "conv batch, batch 2", "conv group, batch 2", "accuracy", "lower")),
         "Wu and He 2018: on ImageNet the error grows below 16 images a device.",
-        "how many values a statistic is made of: in a convolution each image gives many",
+        "the size of the batch: clear at 2, and not at 8",
     ),
     Claim(
         "small-batch-threshold", "The trouble begins below 8 to 16 images.", "N",
@@ -255,7 +255,7 @@ CLAIMS = [
         "dropout-last", "Beside batch norm, dropout in the last block alone is better than everywhere.", "N, E",
         tuple(less("order", f"dropout in the last block, width {width}", f"batch norm, then dropout, width {width}", metric, way)
               for width in (64, 512) for metric, way in (("accuracy", "higher"), ("loss", "lower"))),
-        "Li et al. 2019 advise dropout behind all batch norm layers.", "the width and the measure",
+        "Li et al. 2019 advise dropout behind all batch norm layers.", "the width",
     ),
     Claim(
         "redundant", "Where there is batch norm, dropout adds little.", "E",
