@@ -15,7 +15,7 @@ import re
 import shutil
 import traceback
 from collections import Counter
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -39,9 +39,10 @@ from course.grading.tasks import load_tasks
 GRADING_CODE = ("tasks", "runner", "box", "intake", "keys", "judge", "grade")
 STATES = ("ok", "timeout", "memory", "processes", "output", "crash", "unreadable", "missing")
 SCHEDULER_SECONDS = 15  # to wait for an answer
+JOBS_EACH = 8  # under way for each worker: enough to do while the key is made, and few enough for memory
 OURS = "The grader failed while it graded this notebook, which is no fault of yours. Your instructor has been told; the points will change."
 UNKNOWN = "unknown"  # stands for the assignment of a submission that does not say which one it is
-LONGEST_NAME = 100  # characters of a student's id; a folder may have 255 bytes
+LONGEST_NAME = 60  # characters of a student's id, of up to 4 bytes; a folder may have 255 bytes
 
 
 class GradeError(RuntimeError):
@@ -178,7 +179,7 @@ def grade(
     Parameters
     ----------
     submissions : path
-        nbgrader's layout, a flat folder of notebooks, or a zip (see `intake.find`).
+        nbgrader's layout, a flat folder of notebooks, or a zip (see `intake.find_submissions`).
     out : path
         Of the grades: an nbgrader course folder, made if it is not there.
     assignment : str, optional
@@ -227,17 +228,18 @@ def grade(
         _forget(stale, out, book)
         if begin:
             begin(outcome)
-        begun, last = monotonic(), start
-        for case in _graded(stale, wanted, ours, out, workers, scheduler):
-            result = case.result
-            _keep(case, wanted.get(result["assignment"]), out)
-            where = result["assignment"], result["student"]
-            outcome.failed.append((*where, result["trouble"])) if result["trouble"] else outcome.graded.append(where)
-            finished, last = len(outcome.graded) + len(outcome.failed), monotonic()
-            outcome.seconds = last - start
-            outcome.left = (last - begun) / finished * (len(stale) - finished)
-            if report:
-                report(result, outcome)
+        begun = monotonic()
+        with closing(_graded(stale, wanted, ours, out, workers, scheduler)) as cases:
+            for case in cases:
+                result = case.result
+                _keep(case, wanted.get(result["assignment"]), out)
+                where = result["assignment"], result["student"]
+                outcome.failed.append((*where, result["trouble"])) if result["trouble"] else outcome.graded.append(where)
+                finished, now = len(outcome.graded) + len(outcome.failed), monotonic()
+                outcome.seconds = now - start
+                outcome.left = (now - begun) / finished * (len(stale) - finished)
+                if report:
+                    report(result, outcome)
         _publish(found, wanted, out, book, outcome)
     outcome.seconds = monotonic() - start
     return outcome
@@ -255,7 +257,7 @@ def _found(submissions, assignment, ours, outcome):
             others[_clean(one.assignment)] += 1
     outcome.total, outcome.left_out = len(found), dict(others)
     if not found:
-        raise GradeError(f"All submissions are of assignments that are not in solutions: {', '.join(others)}. Say which one with --assignment.")
+        raise GradeError(f"All submissions are of assignments unknown here: {', '.join(others)}. Say which one with --assignment.")
     return found
 
 
@@ -358,22 +360,22 @@ class _Case:
 def _graded(stale, wanted, ours, out, workers, scheduler):
     """Grade submissions, and yield each one's case as soon as its result is there.
 
-    A few jobs a worker are under way at a time, so that memory does not grow with the class.
+    Not all are under way at a time, so that memory does not grow with the class.
     """
     prepared = (_prepare(one, wanted.get(one.assignment), ours, out) for one in stale)
-    case = None
-    for case in prepared:  # there may be none that needs a box
-        if case.job is not None:
+    first = None
+    for first in prepared:  # there may be none that needs a box
+        if first.job is not None:
             break
-        yield case
-    if case is None or case.job is None:
+        yield first
+    if first is None or first.job is None:
         return
-    waiting = itertools.chain([case], prepared)
+    waiting = itertools.chain([first], prepared)
     with _client(min(workers or os.cpu_count(), len(stale)), scheduler) as client:
         from distributed import as_completed
 
         under_way, futures, judged = {}, as_completed(), 0
-        room = 2 * len(client.ncores())
+        room = JOBS_EACH * len(client.ncores())
 
         def submit():
             """Put jobs under way; give back the cases that need none."""
@@ -388,6 +390,7 @@ def _graded(stale, wanted, ours, out, workers, scheduler):
                 futures.add(future)
 
         yield from submit()
+        _ = wanted[first.result["assignment"]].key  # takes its time; now, while the boxes start
         for future in futures:
             case = under_way.pop(future.key)
             _judge(case, future, wanted[case.result["assignment"]], first=judged == 0)
@@ -472,7 +475,7 @@ def _timestamp(one):
 
     path = one.path.with_name("timestamp.txt")
     try:
-        if one.member or path.is_symlink() or not path.is_file() or path.stat().st_size > LONGEST_NAME:
+        if one.member or path.is_symlink() or not path.is_file() or path.stat().st_size > 100:
             return ""
         return parse_utc(path.read_text(encoding="utf-8").strip()).isoformat()
     except (OSError, ValueError, OverflowError):
@@ -549,8 +552,9 @@ def _autograded(case, skeleton):
         while released:
             cell = deepcopy(released.pop(0))
             if cell.cell_type == "code":
-                task = tasks.get(grade_id(cell))
-                cell.outputs = [_stream("\n".join([case.result["message"], *(line["text"] for line in task["lines"])]).strip())] if task else []
+                task = tasks.get(grade_id(cell), {"lines": ()})
+                said = [case.result["message"] if grade_id(cell) in tasks else "", *(line["text"] for line in task["lines"])]
+                cell.outputs = [_stream("\n".join(filter(None, said)))] if any(said) else []
             cells.append(cell)
             if grade_id(cell) == identity:
                 return cell
@@ -570,7 +574,8 @@ def _autograded(case, skeleton):
         if said := next(ran, None):
             cell.outputs = [_stream(said["text"])] if said["text"] else []
             if error := said["error"]:
-                cell.outputs.append(new_output("error", ename=plain(error["type"]), evalue=plain(error["message"]), traceback=[_told(error)]))
+                names = {"ename": plain(error["type"]), "evalue": plain(error["message"])}
+                cell.outputs.append(new_output("error", **names, traceback=[_told(error)]))
     up_to(None)
     return new_notebook(cells=cells, metadata=skeleton.metadata)
 
@@ -586,26 +591,28 @@ def _told(error):
 def _publish(found, wanted, out, book, outcome):
     """Make all that people read from the results."""
     book.record(_load(out, one) for one in found if one.assignment in wanted)
-    summary, rows, states = Summary(), [], Counter()
+    summary, rows = Summary(), []
+
+    def add(student, assignment, state, points, maximum):
+        row = {"student": student, "assignment": assignment, "state": state, "tasks": points}
+        rows.append(row | {"points": sum(points.values()), "max": maximum})
+
     for one in found:
         result = _load(out, one)
         entries = book.entries(one.assignment, one.student) if one.assignment in wanted else {}
-        write_whole(_place(out, "feedback", one) / f"{one.assignment}.html", feedback(result, entries).encode("utf-8", "replace"))
+        page = feedback(result, entries).encode("utf-8", "replace")
+        write_whole(_place(out, "feedback", one) / f"{one.assignment}.html", page)
         points = {task["id"]: entries[task["id"]]["score"] for task in result["tasks"]}
-        row = {"student": one.student, "assignment": one.assignment, "state": result["state"], "tasks": points}
-        rows.append(row | {"points": sum(points.values()), "max": sum(task["max"] for task in result["tasks"])})
         summary.add(result, points)
-        states[result["state"]] += 1
-    students = book.students()
-    for assignment in wanted.values():
-        there = {one.student for one in found if one.assignment == assignment.name}
-        for student in students:
-            if student not in there:
-                summary.add_missing(assignment.name, student)
-                row = {"student": student, "assignment": assignment.name, "state": "missing", "points": 0}
-                rows.append(row | {"max": sum(task.points for task in assignment.tasks.values()), "tasks": dict.fromkeys(assignment.tasks, 0)})
-                states["missing"] += 1
+        add(one.student, one.assignment, result["state"], points, sum(task["max"] for task in result["tasks"]))
+    there = {(one.assignment, one.student) for one in found}
+    for name, student in itertools.product(wanted, book.students()):
+        if (name, student) not in there:
+            tasks = wanted[name].tasks
+            summary.add_missing(name, student)
+            add(student, name, "missing", dict.fromkeys(tasks, 0), sum(task.points for task in tasks.values()))
     rows.sort(key=lambda row: (row["assignment"], row["student"]))
-    outcome.states = {state: states[state] for state in STATES if states[state]}
+    counts = Counter(row["state"] for row in rows)
+    outcome.states = {state: counts[state] for state in STATES if counts[state]}
     write_whole(out / "summary.html", summary.page().encode("utf-8", "replace"))
     write_whole(out / "grades.csv", table(rows).encode("utf-8", "replace"))
