@@ -28,6 +28,7 @@ SETTINGS = {
     "html_title": TITLE,
     "html_theme": "sphinx_book_theme",
     "html_css_files": ["site.css"],
+    "html_js_files": ["site.js"],
     "html_static_path": ["_static"],
     "html_show_copyright": False,
     "html_use_index": False,
@@ -121,7 +122,8 @@ def lay_out(folder, root=ROOT):
             shutil.copyfile(linked, copy)
     (folder / "_static").mkdir()
     (folder / "_static" / "mathjax.js").write_text(slides.mathjax(), encoding="utf-8")
-    shutil.copy(Path(__file__).with_name("site.css"), folder / "_static")
+    for name in SETTINGS["html_css_files"] + SETTINGS["html_js_files"]:
+        shutil.copy(Path(__file__).with_name(name), folder / "_static")
 
 
 def files_linked(text, source, root):
