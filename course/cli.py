@@ -189,7 +189,7 @@ def write_settings(folder: Path) -> None:
 def site(
     out: Annotated[Path, typer.Option(help="Folder of the site; an earlier one in it is replaced.")] = ROOT / "build" / "site",
     repository: Annotated[
-        str, typer.Option(envvar="COURSE_REPOSITORY", help="https://github.com/OWNER/NAME: adds buttons for Binder and Colab.")
+        str, typer.Option(envvar="COURSE_REPOSITORY", help="https://github.com/OWNER/NAME: adds links to Binder and Colab.")
     ] = "",
 ) -> None:
     """Build the course as a web site, with a cheat sheet in HTML and PDF: pages that need no network, and no kernel."""

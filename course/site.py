@@ -5,6 +5,8 @@ which are not run, each picture with its text for those who cannot see it, and M
 """
 
 import io
+import itertools
+import os
 import re
 import shutil
 import tempfile
@@ -19,8 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TITLE = "Batch normalization and dropout"
 GUIDES = ("cheat_sheet", "teaching", "grading")  # the order in the contents
 LEDGER = "notebooks/11_the_ledger.ipynb"
+SHEET = "docs/cheat_sheet.md"
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
-COLAB = re.compile(r"git clone\b.* (https://\S+)")
+GITHUB = "https://github.com/"
 PAPER = '\n<p class="screen">On paper: <a href="cheat_sheet.pdf">two pages, PDF</a>.</p>\n'
 SETTINGS = {
     "extensions": ["myst_nb", "sphinx.ext.mathjax"],
@@ -85,8 +88,8 @@ def contents(places):
     parts = {
         "Lessons": [place for place in places if re.match(r"notebooks/\d", place)],
         "Exercises": [place for place in places if place.startswith("exercises/")],
-        "To look things up": [place for place in places if place == "docs/cheat_sheet.md"],
-        "To teach with": [place for place in places if place.startswith("docs/") and place != "docs/cheat_sheet.md"],
+        "To look things up": [place for place in places if place == SHEET],
+        "To teach with": [place for place in places if place.startswith("docs/") and place != SHEET],
         "To add to it": ["notebooks/STYLE.md"],
     }
     trees = []
@@ -96,7 +99,7 @@ def contents(places):
     return "\n\n".join(trees)
 
 
-def lay_out(folder, root=ROOT):
+def lay_out(folder, repository="", root=ROOT):
     """Write the source of the site into an empty folder."""
     places = pages(root)
     verdicts = read_verdicts(nbformat.read(root / LEDGER, 4))
@@ -104,14 +107,14 @@ def lay_out(folder, root=ROOT):
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
         if place.endswith(".ipynb"):
-            notebook = page_of_notebook(nbformat.read(source, 4), place, target.parent)
+            notebook = page_of_notebook(nbformat.read(source, 4), place, target.parent, repository)
             text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
             nbformat.write(notebook, target)
         else:
             text = source.read_text(encoding="utf-8").replace("](../README.md", "](../index.md")
             if place == "index.md":
                 text += "\n" + contents(list(places)[1:])
-            if place == "docs/cheat_sheet.md":
+            if place == SHEET:
                 text = with_verdicts(text, verdicts) + PAPER * bool(slides.find_browser())
             # A template of the experiments is a file to download, and no page.
             text = re.sub(r"\]\((?=[^):]*experiments/\w+\.ipynb\))", "](path:", text)
@@ -127,15 +130,15 @@ def lay_out(folder, root=ROOT):
 
 
 def files_linked(text, source, root):
-    """The files of the course that a text in Markdown links to."""
+    """The files of the course that a text in Markdown links to, but for solutions, which are not to be public."""
     linked = {(source.parent / link.removeprefix("path:")).resolve() for link, _ in LINK.findall(text)}
-    return {path for path in linked if path.is_relative_to(root) and path.is_file()}
+    return {path for path in linked if path.is_file() and path.is_relative_to(root) and not path.is_relative_to(root / "solutions")}
 
 
 # ---------------------------------------------------------------- notebooks
 
 
-def page_of_notebook(notebook, place, folder):
+def page_of_notebook(notebook, place, folder, repository=""):
     """A notebook as Sphinx is to read it: where to open it, and pictures and texts among the outputs as part of the text.
 
     Parameters
@@ -145,24 +148,34 @@ def page_of_notebook(notebook, place, folder):
         Its path in the course.
     folder : pathlib.Path
         The pictures are written here.
+    repository : str
+        Address of the repository, or nothing.
     """
-    pictures = iter(range(10_000))
-    cells = []
-    for cell in notebook.cells:
-        cells += parts_of_code(cell, folder, f"{Path(place).stem}_{{}}.png", pictures) if cell.cell_type == "code" else [cell]
-        if len(cells) == 1:
-            cells.append(nbformat.v4.new_markdown_cell(how_to_open(place)))
-    notebook.cells = cells
+    ways = ways_to_open(notebook, place, repository)
+    first, *others = notebook.cells
+    names = (folder / f"{Path(place).stem}_{number}.png" for number in itertools.count())
+    parts = [parts_of_code(cell, names) if cell.cell_type == "code" else [cell] for cell in others]
+    notebook.cells = [first, nbformat.v4.new_markdown_cell(ways), *itertools.chain(*parts)]
     return notebook
 
 
-def how_to_open(place):
-    """The line that says where this page can be run."""
-    return f"**Run it yourself**: say `python3 run.py` in your copy of the course; in JupyterLab open `{place}`."
+def ways_to_open(notebook, place, repository):
+    """Where a notebook can be run: on Binder and Colab, which fetch it from GitHub, and on one's own machine.
+
+    Colab has no course until the notebook fetches it: its set-up cell must do so from the same repository.
+    """
+    ways = []
+    if repository.startswith(GITHUB):
+        name = repository.removeprefix(GITHUB)
+        ways.append(f"[JupyterLab on Binder](https://mybinder.org/v2/gh/{name}/main?urlpath=lab/tree/{place}), ")
+        if any(f"!git clone --quiet --depth 1 {repository} " in cell.source for cell in notebook.cells):
+            ways.append(f"[Colab](https://colab.research.google.com/github/{name}/blob/main/{place}), ")
+    own = f"`python3 run.py` in your copy of the course, where JupyterLab opens `{place}`."
+    return f"**Run it yourself**: {''.join(ways)}{own}"
 
 
-def parts_of_code(cell, folder, name, pictures):
-    """A code cell, and behind it what came of it.
+def parts_of_code(cell, names):
+    """A code cell, and behind it what came of it; pictures are written into the next of these files.
 
     Headings in an output are none to Sphinx, and its pictures lose their alternative texts: both become text cells. What
     was printed behind them stays an output, of a cell that shows no code.
@@ -182,9 +195,9 @@ def parts_of_code(cell, folder, name, pictures):
         if output is None:
             break
         if "image/png" in data:
-            file = name.format(next(pictures))
-            (folder / file).write_bytes(b64decode(data["image/png"]))
-            waiting = file, output.metadata.get("image/png", {}).get("alt", "")
+            file = next(names)
+            file.write_bytes(b64decode(data["image/png"]))
+            waiting = file.name, output.metadata.get("image/png", {}).get("alt", "")
         elif "text/markdown" in data:
             parts.append(nbformat.v4.new_markdown_cell(data["text/markdown"]))
         else:
@@ -233,22 +246,7 @@ def with_verdicts(text, verdicts):
 # ---------------------------------------------------------------- building
 
 
-def launchers(repository):
-    """Settings for the buttons that need the address of the repository."""
-    if not repository:
-        return {}
-    launch = {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab"}
-    first = nbformat.read(next(iter(sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")))), 4)
-    fetched = COLAB.search("\n".join(cell.source for cell in first.cells))
-    if fetched and fetched[1].removesuffix(".git") == repository:
-        launch["colab_url"] = "https://colab.research.google.com"
-    return {
-        "repository_url": repository, "repository_branch": "main", "path_to_docs": "", "use_repository_button": True,
-        "launch_buttons": launch,
-    }  # fmt: skip
-
-
-def build(out, repository=""):
+def build(out, repository="", root=ROOT):
     """Build the site, and the cheat sheet as a PDF file where there is a browser to print it.
 
     Parameters
@@ -256,13 +254,17 @@ def build(out, repository=""):
     out : pathlib.Path
         Folder of the site; what an earlier build left there is replaced when the new one is complete.
     repository : str
-        Address of the repository, https://github.com/OWNER/NAME: for the buttons that open a page on Binder or Colab.
+        Address of the repository, https://github.com/OWNER/NAME: for the links that open a page on Binder or Colab.
+    root : pathlib.Path
+        Folder of the course.
 
     Raises
     ------
     SiteError
         If Sphinx is not installed or warns of anything, such as a link that leads nowhere.
     """
+    if out.exists() and any(out.iterdir()) and not (out / "searchindex.js").is_file():
+        raise SiteError(f"{out} holds other files than a site, and would be replaced: choose another folder with --out.")
     try:
         from sphinx.application import Sphinx
         from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -270,33 +272,27 @@ def build(out, repository=""):
         raise SiteError(
             'The site is built by Sphinx, which is not installed. Say: uv sync --inexact --extra site   or: pip install -e ".[site]"'
         ) from None
-    if out.exists() and any(out.iterdir()) and not (out / "searchindex.js").is_file():
-        raise SiteError(f"{out} holds other files than a site, and would be replaced: choose another folder with --out.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         source, site, warnings = Path(scratch) / "source", Path(scratch) / "site", io.StringIO()
         source.mkdir()
-        lay_out(source)
-        options = {"show_toc_level": 2, "use_issues_button": False, "home_page_in_toc": True, "navbar_persistent": [], **launchers(repository)}
+        lay_out(source, repository, root)
+        options = {"home_page_in_toc": True, "navbar_persistent": [], "show_toc_level": 2, "use_issues_button": False}
+        if repository:
+            options |= {"repository_url": repository, "use_repository_button": True}
         with patch_docutils(), docutils_namespace():
             app = Sphinx(
                 source, None, site, Path(scratch) / "doctrees", "html", SETTINGS | {"html_theme_options": options},
-                status=None, warning=warnings, freshenv=True,
+                status=None, warning=warnings,
             )  # fmt: skip
             app.build()
-        found = re.sub(r"\x1b\[\d+m", "", warnings.getvalue()).replace(f"{source}/", "")
+        found = re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue()).replace(f"{source}{os.sep}", "")
         if found or app.statuscode:
             raise SiteError(f"Sphinx warns, so the site is not written:\n{found}")
-        finish(site)
+        for place, notebook in pages(root).items():
+            if place.endswith(".ipynb"):  # to download it as it is in the course
+                shutil.copyfile(notebook, site / "_sources" / place)
+        if slides.find_browser():
+            slides.print_pdf(site / SHEET.replace(".md", ".html"))
         shutil.rmtree(out, ignore_errors=True)
         shutil.move(site, out)
-
-
-def finish(site):
-    """What Sphinx leaves to do: notebooks to download as they are in the course, and the cheat sheet on paper."""
-    for place, source in pages().items():
-        if place.endswith(".ipynb"):
-            shutil.copyfile(source, site / "_sources" / place)
-    sheet = site / "docs" / "cheat_sheet.html"
-    if slides.find_browser():
-        slides.print_pdf(sheet)
