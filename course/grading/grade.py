@@ -15,10 +15,12 @@ import re
 import shutil
 import traceback
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
 from types import SimpleNamespace
@@ -103,8 +105,12 @@ class Assignment:
 
     @cached_property
     def key(self):
-        """Right and typical wrong values, hidden cases included; stays in this process."""
-        return make_key(self.folder, hidden=True)
+        """Right and typical wrong values, hidden cases included; never leaves this machine."""
+        if not self.box["keras"]:
+            return make_key(self.folder, hidden=True)
+        # What Keras takes in memory is free again when this process ends.
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            return process.submit(make_key, self.folder, hidden=True).result()
 
     @cached_property
     def box(self):
