@@ -196,7 +196,7 @@ def change(id, **new):
         (change("setup", source="### BEGIN SOLUTION\n### END SOLUTION\nimport numpy as np"), "a cell that is no answer"),
         (change("title", metadata={"grade_id": "drop"}), "refuses the notebook|no answer"),
         (
-            change("setup", source="import numpy as np\nRNG = np.random.default_rng(1)\ndef given(x, epsilon, centred_values):\n    return centred_values / np.sqrt(x.var(0) + epsilon), x.var(0)"),
+            change("setup", source="import numpy as np\nRNG = np.random.default_rng(1)\n" + ANSWER.replace("### BEGIN SOLUTION", "").replace("### END SOLUTION", "")),
             "'normalized', solution, can be read in the release",
         ),
         ([*cells(), marked("check_other", 'check("other")', points=1)], "'check_other' checks no task"),
