@@ -33,7 +33,7 @@ def nbval(paths, environment, scratch):
     ]  # fmt: skip
     # Warm kernels aside, nothing of this process's settings may help the lesson.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "PYTEST_"))}
-    warm = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "120"}
+    warm = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "300"}
     settings = {**inherited, **warm, **environment}
     done = subprocess.run(command, env=settings, capture_output=True, text=True, cwd=scratch)
     cells = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
