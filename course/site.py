@@ -30,6 +30,7 @@ SETTINGS = {
     "project": TITLE,
     "html_title": TITLE,
     "html_theme": "sphinx_book_theme",
+    "html_context": {"default_mode": "auto"},
     "html_css_files": ["site.css"],
     "html_js_files": ["site.js"],
     "html_static_path": ["_static"],

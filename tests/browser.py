@@ -57,7 +57,7 @@ def start_lab(folder: Path, scratch: Path, **environment):
             yield wait_for_address(server, Path(fresh["JUPYTER_RUNTIME_DIR"]), log)
             if os.name != "nt":  # Ctrl-C, and yes to its question, stops it cleanly
                 server.send_signal(signal.SIGINT)
-                server.communicate(b"y\n", timeout=20)
+                server.communicate(b"y\n", timeout=120)
                 assert server.returncode == 0, log.read_text()
         finally:
             server.kill()
@@ -65,7 +65,7 @@ def start_lab(folder: Path, scratch: Path, **environment):
 
 def wait_for_address(server, runtime: Path, log: Path) -> str:
     """The address, with its token, that a starting server writes into its runtime folder."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240  # a busy machine takes long
     while time.monotonic() < end and server.poll() is None:
         for path in runtime.glob("jpserver-*.json"):
             try:
