@@ -473,6 +473,18 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path, out, solutions, releas
     assert found(out) == dict.fromkeys(("ada", "bob", "cal"), ("ok", 5, 2, 3))
 
 
+def test_a_key_may_be_made_in_another_process(solutions, monkeypatch):
+    monkeypatch.setattr(grading.Assignment, "box", {"keras": True})
+    there = grading.Assignment(solutions / NAME, {}).key
+    here = grading.make_key(solutions / NAME, hidden=True)
+    assert there.tasks.keys() == here.tasks.keys()
+    assert there.tasks["variance"].right["secret case"]["values"]["value"] == here.tasks["variance"].right["secret case"]["values"]["value"]
+    with pytest.raises(FileNotFoundError, match="no assignment"):  # what goes wrong there is said here
+        grading._elsewhere(grading.make_key, solutions / "92_none", True)
+    with pytest.raises(grading.GradeError, match="was killed"):
+        grading._elsewhere(os._exit, 1)
+
+
 # Where it stops --------------------------------------------------------------------------------------------------
 
 

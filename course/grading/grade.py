@@ -15,7 +15,6 @@ import re
 import shutil
 import traceback
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
@@ -108,9 +107,7 @@ class Assignment:
         """Right and typical wrong values, hidden cases included; never leaves this machine."""
         if not self.box["keras"]:
             return make_key(self.folder, hidden=True)
-        # What Keras takes in memory is free again when this process ends.
-        with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            return process.submit(make_key, self.folder, hidden=True).result()
+        return _elsewhere(make_key, self.folder, True)
 
     @cached_property
     def box(self):
@@ -137,6 +134,37 @@ class Assignment:
         digest.update(nbformat.writes(self.skeleton).encode())
         digest.update(json.dumps({**self.box, "limits": asdict(self.box["limits"])}, sort_keys=True).encode())
         return digest.hexdigest()
+
+
+def _elsewhere(function, *arguments):
+    """Call a function in a process of its own: what Keras takes in memory is free again when that ends."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(theirs, function, arguments))
+    process.start()
+    theirs.close()
+    try:
+        answer = ours.recv()
+    except EOFError:
+        raise GradeError("The process that computes the right answers was killed; was there too little memory?") from None
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        ours.close()
+        process.join()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _send(connection, function, arguments):
+    try:
+        answer = function(*arguments)
+    except Exception as error:
+        answer = error
+    with suppress(BrokenPipeError):  # nobody is there any more
+        connection.send(answer)
 
 
 # In a worker ------------------------------------------------------------------------------------------------
