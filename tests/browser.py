@@ -102,6 +102,15 @@ def assert_no_dialog(page) -> None:
 
 def move(handle, key: str) -> float:
     """Move a slider by one key, wait for the browser to paint another picture; give the milliseconds."""
+    # The slider comes before its picture: there must be one, and painted, before it can be another.
+    handle.wait_for()
+    handle.page.wait_for_function(
+        """handle => {
+            const pictures = [...handle.closest('.jp-OutputArea').querySelectorAll('img')];
+            return pictures.length > 0 && pictures.pop().complete;
+        }""",
+        arg=handle.element_handle(),
+    )
     return handle.evaluate(
         """async (handle, key) => {
             const picture = () => [...handle.closest('.jp-OutputArea').querySelectorAll('img')].pop();
@@ -110,7 +119,7 @@ def move(handle, key: str) -> float:
             handle.focus();
             handle.dispatchEvent(new KeyboardEvent('keydown', {key, code: key, bubbles: true, cancelable: true}));
             while (!picture() || picture().src === before || !picture().complete) {
-                if (performance.now() - start > 10_000) throw new Error('no new picture within 10 s');
+                if (performance.now() - start > 60_000) throw new Error('no new picture within 60 s');
                 await frame();
             }
             await frame();
