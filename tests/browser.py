@@ -8,8 +8,10 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from course import cli
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
@@ -127,3 +129,31 @@ def move(handle, key: str) -> float:
         }""",
         key,
     )
+
+
+def axe() -> str:
+    """The source of axe, which looks for what keeps people from reading a page."""
+    pytest.importorskip("axe_playwright_python", reason="it brings axe along")
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+
+
+# What axe says of an element depends on its kind: names, classes and attributes of it and of all that it stands in, and
+# whether it holds text. One of each kind is enough, and a page of 15,000 elements would take it a minute.
+ONE_OF_EACH_KIND = """() => {
+    const seen = new Set();
+    const keep = (element, path) => {
+        path += '>' + [element.tagName, element.getAttribute('class'), element.getAttribute('style'),
+            ...element.getAttributeNames(), !!element.textContent.trim()];
+        const fresh = !seen.has(path);
+        seen.add(path);
+        const kept = [...element.children].filter(child => keep(child, path)).length;
+        if (!fresh && !kept) element.remove();
+        return fresh || kept > 0;
+    };
+    keep(document.body, '');
+    // Nor is axe to see colours on their way from one theme to the other.
+    document.head.insertAdjacentHTML('beforeend', '<style>* { transition: none !important; }</style>');
+}"""
+RUN_AXE = """rules => axe.run({resultTypes: ['violations'], preload: false, ...rules}).then(results => results.violations
+    .filter(one => ['serious', 'critical'].includes(one.impact))
+    .map(one => one.id + ': ' + one.nodes.map(node => node.target.join(' ') + ' ' + node.failureSummary).join('; ')))"""

@@ -27,7 +27,7 @@ pytest.importorskip("nbgrader")
 
 from course import cli  # noqa: E402
 from course.grading import grade as grading  # noqa: E402
-from course.grading import release, report  # noqa: E402
+from course.grading import keys, release, report  # noqa: E402
 from course.grading.book import Book, BookError  # noqa: E402
 from nbgrader import api, plugins  # noqa: E402
 
@@ -473,16 +473,39 @@ def test_a_killed_worker_costs_nothing_but_time(tmp_path, out, solutions, releas
     assert found(out) == dict.fromkeys(("ada", "bob", "cal"), ("ok", 5, 2, 3))
 
 
-def test_a_key_may_be_made_in_another_process(solutions, monkeypatch):
+def test_a_key_may_be_made_in_another_process(solutions, monkeypatch, tmp_path):
     monkeypatch.setattr(grading.Assignment, "box", {"keras": True})
-    there = grading.Assignment(solutions / NAME, {}).key
-    here = grading.make_key(solutions / NAME, hidden=True)
+    there = grading.Assignment(solutions / NAME, {}, tmp_path).key
+    here = keys.make_key(solutions / NAME, hidden=True)
     assert there.tasks.keys() == here.tasks.keys()
     assert there.tasks["variance"].right["secret case"]["values"]["value"] == here.tasks["variance"].right["secret case"]["values"]["value"]
     with pytest.raises(FileNotFoundError, match="no assignment"):  # what goes wrong there is said here
-        grading._elsewhere(grading.make_key, solutions / "92_none", True)
+        grading._elsewhere(keys.make_key, solutions / "92_none", True)
     with pytest.raises(grading.GradeError, match="was killed"):
         grading._elsewhere(os._exit, 1)
+
+
+def test_a_key_is_kept_for_the_next_batch_and_made_anew_when_it_is_damaged_or_old(solutions, monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setattr(keys, "make_key", lambda *arguments, make=keys.make_key: made.append(1) or make(*arguments))
+    folder = tmp_path / NAME
+    shutil.copytree(solutions / NAME, folder)
+
+    def right():
+        task = grading.Assignment(folder, {}, tmp_path / "kept").key.tasks["variance"]
+        assert task.hidden == ("secret case",)
+        return task.right["secret case"]["values"]["value"]
+
+    assert right() == right() and len(made) == 1
+    ((place,),) = [list((tmp_path / "kept").iterdir())]
+    (place / "checks.npz").write_bytes(b"half of it")
+    assert right() > 0 and len(made) == 2
+    text = (folder / "grader.py").read_text()
+    (folder / "grader.py").write_text(text.replace("4.25", "5.25"))
+    before = right()
+    assert len(made) == 3 and [*(tmp_path / "kept").iterdir()] != [place]
+    monkeypatch.setattr(grading, "_versions", lambda: {"numpy": "another"})
+    assert right() == before and len(made) == 4
 
 
 # Where it stops --------------------------------------------------------------------------------------------------

@@ -136,14 +136,16 @@ def test_all_assignments_are_released_if_none_is_named(made, tmp_path):
     assert release.release(out=tmp_path, solutions=made[0]) == [tmp_path / NAME]
 
 
-def test_the_public_key_comes_back_as_it_was_written(made, tmp_path):
-    key = keys.make_key(made[0] / NAME, hidden=False)
-    keys.save_public(key, tmp_path)
-    again = keys.load_public(tmp_path)
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_key_comes_back_as_it_was_written(made, tmp_path, hidden):
+    key = keys.make_key(made[0] / NAME, hidden=hidden)
+    assert any(task.hidden for task in key.tasks.values()) == hidden
+    keys.save(key, tmp_path)
+    again = keys.load(tmp_path)
     assert list(again.tasks) == ["normalized", "drop"]
     for id, task in key.tasks.items():
         other = again.tasks[id]
-        assert (other.parts, other.probe, other.hidden) == (task.parts, task.probe, ())
+        assert (other.parts, other.probe, other.hidden) == (task.parts, task.probe, task.hidden)
         assert [(one.name, one.hint) for one in other.mistakes] == [(one.name, one.hint) for one in task.mistakes]
         np.testing.assert_equal((other.cases, other.right, other.reference), (task.cases, task.right, task.reference))
         np.testing.assert_equal([one.results for one in other.mistakes], [one.results for one in task.mistakes])

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from html.parser import HTMLParser
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urljoin
 
@@ -282,8 +281,6 @@ def asked():
 @pytest.fixture(scope="module")
 def page(address, asked):
     """A page of a browser to which everything outside the site is out of reach."""
-    if not os.environ.get("COURSE_SITE_BROWSER"):
-        pytest.skip("every page with axe in two themes takes minutes: COURSE_SITE_BROWSER=1 looks at them")
     pytest.importorskip("playwright.sync_api")
 
     def answer(route):
@@ -311,33 +308,10 @@ def set_theme(page, name):
     assert page.evaluate("document.documentElement.dataset.theme") == name.lower()
 
 
-# What axe says of an element depends on its kind: names, classes and attributes of it and of all that it stands in, and
-# whether it holds text. One of each kind is enough, and a page of 15,000 elements would take it a minute.
-ONE_OF_EACH_KIND = """() => {
-    const seen = new Set();
-    const keep = (element, path) => {
-        path += '>' + [element.tagName, element.getAttribute('class'), element.getAttribute('style'),
-            ...element.getAttributeNames(), !!element.textContent.trim()];
-        const fresh = !seen.has(path);
-        seen.add(path);
-        const kept = [...element.children].filter(child => keep(child, path)).length;
-        if (!fresh && !kept) element.remove();
-        return fresh || kept > 0;
-    };
-    keep(document.body, '');
-    // Nor is axe to see colours on their way from one theme to the other.
-    document.head.insertAdjacentHTML('beforeend', '<style>* { transition: none !important; }</style>');
-}"""
-RUN_AXE = """rules => axe.run({resultTypes: ['violations'], preload: false, ...rules}).then(results => results.violations
-    .filter(one => ['serious', 'critical'].includes(one.impact))
-    .map(one => one.id + ': ' + one.nodes.map(node => node.target.join(' ') + ' ' + node.failureSummary).join('; ')))"""
-
-
 @pytest.fixture(scope="module")
 def looks(page, address):
     """The pages, each looked at once: what failed to load, what is wrong with its formulas and pictures, what axe finds."""
-    pytest.importorskip("axe_playwright_python", reason="it brings axe along")
-    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    axe = browser.axe()
     failed, errors, found = [], [], {}
     page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -358,11 +332,11 @@ def looks(page, address):
                     .filter(one => !one.querySelector('code')).map(one => one.textContent.replaceAll(/<math.*?<\\/math>/g, '')).join(' '),
             })"""
         )
-        page.evaluate(ONE_OF_EACH_KIND)
+        page.evaluate(browser.ONE_OF_EACH_KIND)
         page.evaluate(axe)
-        look["light"] = page.evaluate(RUN_AXE, {})
+        look["light"] = page.evaluate(browser.RUN_AXE, {})
         page.evaluate("document.documentElement.dataset.theme = 'dark'")
-        look["dark"] = page.evaluate(RUN_AXE, {"runOnly": ["color-contrast"]})
+        look["dark"] = page.evaluate(browser.RUN_AXE, {"runOnly": ["color-contrast"]})
         found[place] = look
     return {"pages": found, "failed": failed, "errors": errors}
 
@@ -398,9 +372,9 @@ def test_axe_would_find_something(looks, page, address):
     """The pages above are thinned out before axe sees them: it must still see a pale text and a picture without a text."""
     open_at(page, address + "docs/cheat_sheet.html")
     page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<p style=\"color: #ccc\">pale</p><img src=\"data:,\">')")
-    page.evaluate(ONE_OF_EACH_KIND)
-    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
-    found = " ".join(page.evaluate(RUN_AXE, {}))
+    page.evaluate(browser.ONE_OF_EACH_KIND)
+    page.evaluate(browser.axe())
+    found = " ".join(page.evaluate(browser.RUN_AXE, {}))
     assert "color-contrast: article > p" in found and "image-alt: " in found, found
 
 

@@ -272,6 +272,22 @@ def test_a_deck_without_a_network(decks, page, number):
     assert not [words for words in after if re.search(r"\$[a-z\\]", words) and not words.startswith(("places", "f"))]
 
 
+@in_a_browser
+@pytest.mark.parametrize("number", range(len(LESSONS)), ids=[path.stem for path in LESSONS])
+def test_axe_finds_nothing_serious_in_a_deck(decks, page, number):
+    """On the screen one slide is seen; on paper all are, one below the other."""
+    open_deck(page, decks[number])
+    page.evaluate(browser.axe())
+    found = page.evaluate(browser.RUN_AXE, {})
+    page.emulate_media(media="print")
+    try:
+        page.evaluate(browser.ONE_OF_EACH_KIND)
+        found += page.evaluate(browser.RUN_AXE, {})
+    finally:
+        page.emulate_media(media="screen")
+    assert found == []
+
+
 def place(page):
     """The number of the slide that is seen; no other is."""
     seen = page.evaluate("slides.map((slide, index) => getComputedStyle(slide).visibility == 'visible' ? index + 1 : 0).filter(Boolean)")

@@ -18,7 +18,8 @@ from collections import Counter
 from contextlib import closing, contextmanager, nullcontext, suppress
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from importlib import metadata
 from multiprocessing import get_context
 from pathlib import Path
 from time import monotonic
@@ -28,16 +29,17 @@ from uuid import uuid4
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from course.grading import intake
+from course.grading import intake, keys
 from course.grading.box import Box, BoxError, BoxReport, Limits
 from course.grading.judge import judge
-from course.grading.keys import grade_id, make_key, write_whole
+from course.grading.keys import grade_id, write_whole
 from course.grading.release import SOLUTIONS, assignments, release_notebook
 from course.grading.report import Summary, feedback, plain, table
 from course.grading.tasks import load_tasks
 
 # The code that a grade depends on: a change of it makes all grades stale.
 GRADING_CODE = ("tasks", "runner", "box", "intake", "keys", "judge", "grade")
+COMPUTED_BY = ("numpy", "keras", "tensorflow", "jax", "torch", "scikit-learn")
 STATES = ("ok", "timeout", "memory", "processes", "output", "crash", "unreadable", "missing")
 SCHEDULER_SECONDS = 15  # to wait for an answer
 JOBS_EACH = 8  # under way for each worker: enough to do while the key is made, and few enough for memory
@@ -91,10 +93,12 @@ class Assignment:
         Such as `solutions/02_batch_norm`.
     settings : mapping
         "limits" and "boxed", for its box.
+    kept : pathlib.Path
+        Folder that keys are kept in, for the next batch: that of a Keras exercise takes up to a minute.
     """
 
-    def __init__(self, folder, settings):
-        self.folder, self.name, self._settings = folder, folder.name, settings
+    def __init__(self, folder, settings, kept):
+        self.folder, self.name, self._settings, self._kept = folder, folder.name, settings, kept
         self.tasks = load_tasks(folder)
 
     @cached_property
@@ -105,9 +109,16 @@ class Assignment:
     @cached_property
     def key(self):
         """Right and typical wrong values, hidden cases included; never leaves this machine."""
-        if not self.box["keras"]:
-            return make_key(self.folder, hidden=True)
-        return _elsewhere(make_key, self.folder, True)
+        place = self._kept / f"{self.name}-{self._sources(_versions())[:16]}"
+        try:
+            return keys.load(place)
+        except (FileNotFoundError, ValueError):  # none yet, or a damaged one
+            make = keys.make_key if not self.box["keras"] else partial(_elsewhere, keys.make_key)
+            keys.save(make(self.folder, True), place)
+        for old in self._kept.glob(f"{self.name}-*"):
+            if old != place:
+                shutil.rmtree(old, ignore_errors=True)
+        return keys.load(place)
 
     @cached_property
     def box(self):
@@ -126,14 +137,24 @@ class Assignment:
     @cached_property
     def fingerprint(self):
         """Hash of all that a grade depends on, but for the submission."""
+        return self._sources(nbformat.writes(self.skeleton), {**self.box, "limits": asdict(self.box["limits"])})
+
+    def _sources(self, *more):
+        """Hash of the grader, the assignment, and what else is given as text or plain data."""
         digest = hashlib.sha256()
         for name in GRADING_CODE:
             digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
         for path in (self.folder / "grader.py", self.folder / f"{self.name}.ipynb"):
             digest.update(path.read_bytes())
-        digest.update(nbformat.writes(self.skeleton).encode())
-        digest.update(json.dumps({**self.box, "limits": asdict(self.box["limits"])}, sort_keys=True).encode())
+        for one in more:
+            digest.update((one if isinstance(one, str) else json.dumps(one, sort_keys=True)).encode())
         return digest.hexdigest()
+
+
+def _versions():
+    """Of what right values may depend on."""
+    installed = {one.name: one.version for one in metadata.distributions() if one.name in COMPUTED_BY}
+    return installed | {"backend": os.environ.get("KERAS_BACKEND", "")}
 
 
 def _elsewhere(function, *arguments):
@@ -251,7 +272,7 @@ def grade(
         ours = {name: {*load_tasks(solutions / name)} for name in assignments(solutions)}
         found = _found(submissions, assignment, ours, outcome)
         needed = {one.assignment for one in found} - {UNKNOWN}
-        wanted = {name: Assignment(solutions / name, settings) for name in sorted(needed)}
+        wanted = {name: Assignment(solutions / name, settings, out / ".keys") for name in sorted(needed)}
         for one in wanted.values():
             book.prepare(one.name, one.skeleton, {f"check_{task.id}": task.points for task in one.tasks.values()})
             _lay_out(one, out)

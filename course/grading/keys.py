@@ -275,25 +275,25 @@ def _apart():
         yield
 
 
-# ---------------------------------------------------------------- the files of the public key
+# ---------------------------------------------------------------- the files of a key
 
 
-def save_public(key, folder):
+def save(key, folder):
     """Write `checks.json` and `checks.npz`: plain data, the same bytes for the same key.
 
     Parameters
     ----------
     key : Key
-        Of which the hidden cases are left out.
+        For students, the public one; the whole one only where nobody but the instructor can read.
     folder : path
         Such as `exercises/02_batch_norm`; made if it is not there.
     """
-    for name, content in public_files(key).items():
+    for name, content in files(key).items():
         write_whole(Path(folder) / name, content)
 
 
-def public_files(key):
-    """The public key as the content of its files.
+def files(key):
+    """A key as the content of its files.
 
     Parameters
     ----------
@@ -323,8 +323,9 @@ def public_files(key):
     def results(place, by_case):
         return {case: {**one, "values": store(f"{place}/{case}", one["values"])} for case, one in by_case.items()}
 
-    for task in key.public().tasks.values():
-        tasks[task.id] = {
+    for task in key.tasks.values():
+        secret = {"hidden": list(task.hidden)} if task.hidden else {}
+        tasks[task.id] = secret | {
             "parts": [asdict(part) for part in task.parts],
             "probe": task.probe,
             "cases": {case: store(f"{task.id}/inputs/{case}", inputs) for case, inputs in task.cases.items()},
@@ -350,8 +351,8 @@ def public_files(key):
     return {"checks.json": f"{text}\n".encode(), "checks.npz": archive.getvalue()}
 
 
-def load_public(folder):
-    """Read what `save_public` has written.
+def load(folder):
+    """Read what `save` has written.
 
     Parameters
     ----------
@@ -392,7 +393,7 @@ def _loaded(content, archive):
         reference = {case: {part: values(said) for part, said in parts.items()} for case, parts in one["reference"].items()}
         cases = {case: values(inputs) for case, inputs in one["cases"].items()}
         parts = tuple(Part(**part) for part in one["parts"])
-        tasks[id] = TaskKey(id, parts, one["probe"], cases, (), results(one["right"]), reference, mistakes)
+        tasks[id] = TaskKey(id, parts, one["probe"], cases, tuple(one.get("hidden", ())), results(one["right"]), reference, mistakes)
     return Key(content["assignment"], tasks)
 
 

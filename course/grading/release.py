@@ -81,7 +81,7 @@ def release_files(folder, key=None):
     folder = Path(folder)
     notebook = release_notebook(folder)
     files = {f"{folder.name}.ipynb": nbformat.writes(notebook).encode() + b"\n"}
-    files |= keys.public_files(key or keys.make_key(folder, hidden=True))
+    files |= keys.files((key or keys.make_key(folder, hidden=True)).public())
     _refuse_leaks(folder, notebook, files)
     return files
 
@@ -244,7 +244,7 @@ def drift(name, out=EXERCISES, solutions=SOLUTIONS, key=None):
     if (folder / notebook).read_bytes() != files[notebook]:
         differences.append(f"{folder / notebook}: another text")
     try:
-        released = keys.load_public(folder)
+        released = keys.load(folder)
     except (ValueError, FileNotFoundError) as error:
         return [*differences, str(error)]
     if _text(json.loads((folder / "checks.json").read_bytes())) != _text(json.loads(files["checks.json"])):
