@@ -42,7 +42,7 @@ GRADING_CODE = ("tasks", "runner", "box", "intake", "keys", "judge", "grade")
 COMPUTED_BY = ("numpy", "keras", "tensorflow", "jax", "torch", "scikit-learn")
 STATES = ("ok", "timeout", "memory", "processes", "output", "crash", "unreadable", "missing")
 SCHEDULER_SECONDS = 15  # to wait for an answer
-JOBS_EACH = 8  # under way for each worker: enough to do while the key is made, and few enough for memory
+JOBS_EACH = 24  # under way for each worker: enough to do while the key is made, and few enough for memory
 OURS = "The grader failed while it graded this notebook, which is no fault of yours. Your instructor has been told; the points will change."
 UNKNOWN = "unknown"  # stands for the assignment of a submission that does not say which one it is
 LONGEST_NAME = 60  # characters of a student's id, of up to 4 bytes; a folder may have 255 bytes
@@ -153,7 +153,10 @@ class Assignment:
 
 def _versions():
     """Of what right values may depend on."""
-    installed = {one.name: one.version for one in metadata.distributions() if one.name in COMPUTED_BY}
+    installed = {}
+    for name in COMPUTED_BY:
+        with suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
     return installed | {"backend": os.environ.get("KERAS_BACKEND", "")}
 
 
