@@ -118,6 +118,39 @@ def test_a_mistake_fails_with_its_own_hint(name, id, variant, graded):
         assert mistake.hint in told(result)
 
 
+NUMPY_PATCHED = """
+import numpy
+for name in ("allclose", "array_equal", "isclose", "all", "any", "prod"):
+    setattr(numpy, name, lambda *_, **__: True)
+"""
+BUILTINS_PATCHED = "import builtins\nbuiltins.all = builtins.any = lambda *_: True\n"
+
+
+@in_a_process
+@pytest.mark.parametrize(
+    ("name", "id", "variant", "patch"),
+    [
+        ("05_build_a_cnn", "conv_block", "dropout on at inference", NUMPY_PATCHED),
+        ("05_build_a_cnn", "conv_block", "a frozen norm", NUMPY_PATCHED),
+        ("05_build_a_cnn", "conv_block", "a frozen norm", BUILTINS_PATCHED),
+        ("07_repair", "RepairedDropout", "the same mask in every call", NUMPY_PATCHED),
+        ("07_repair", "evaluate", "the patient", NUMPY_PATCHED),
+        ("07_repair", "evaluate", "the patient", BUILTINS_PATCHED),
+        ("07_repair", "fine_tuning_model", "the patient", NUMPY_PATCHED),
+        ("07_repair", "recalibrate", "momentum not put back", NUMPY_PATCHED),
+        ("08_beat_a_target", "train_classifier", "dropout left on", NUMPY_PATCHED),
+        ("08_beat_a_target", "train_classifier", "too many parameters", NUMPY_PATCHED),
+    ],
+    ids=lambda value: "NumPy" if value is NUMPY_PATCHED else "builtins" if value is BUILTINS_PATCHED else None,
+)
+def test_readings_within_the_box_are_not_changed_by_patches(name, id, variant, patch, graded):
+    """What a Keras model does is looked at beside the student's code: replaced functions must gain nothing there."""
+    key = whole_key(name).tasks[id]
+    mistake = next(mistake for mistake in key.mistakes if mistake.name == variant)
+    source = next(mistake.source for mistake in TASKS[name][id].mistakes if mistake.name == variant)
+    assert graded(name, id, patch + source).points <= judge(key, mistake.results).points
+
+
 @in_a_process
 @pytest.mark.parametrize("name", NAMES)
 def test_the_untouched_release_scores_0(name, boxes):

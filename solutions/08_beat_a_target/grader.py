@@ -395,9 +395,16 @@ def train_classifier(images, labels):
 import numpy as np
 
 
+# What decides is computed by operators and methods of arrays: functions of NumPy could have been replaced in the notebook.
+
+
+def same(one, other, tolerance):
+    return not ((one - other) ** 2 > tolerance**2).any()
+
+
 def probabilities(outputs):
     values = np.array(keras.ops.convert_to_numpy(outputs), dtype="float64")
-    if values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=1e-3):
+    if values.min() >= 0 and same(values.sum(axis=1), 1, 1e-3):
         return values
     values = np.exp(values - values.max(axis=1, keepdims=True))  # they were logits
     return values / values.sum(axis=1, keepdims=True)
@@ -409,14 +416,17 @@ def probe(student, inputs):
     together = probabilities(model(new))
     again, alone = probabilities(model(new)), np.concatenate([probabilities(model(new[i : i + 1])) for i in range(5)])
     at_inference = probabilities(model(images))[np.arange(len(labels)), labels]
-    accuracy = np.mean(probabilities(model(images)).argmax(axis=1) == labels)
+    accuracy = (probabilities(model(images)).argmax(axis=1) == labels).mean()
     in_training = probabilities(model(images, training=True))[np.arange(len(labels)), labels]
-    losses = [-np.mean(np.log(np.maximum(one, 1e-7))) for one in (at_inference, in_training)]
+    losses = [-np.log(one.clip(1e-7)).mean() for one in (at_inference, in_training)]
+    count = 0
+    for weight in model.weights:
+        count += np.array(keras.ops.convert_to_numpy(weight)).size
     steps = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) if getattr(model, "optimizer", None) else 0
     return {
-        "parameters": sum(int(np.prod(weight.shape)) for weight in model.weights) <= MOST_PARAMETERS,
+        "parameters": count <= MOST_PARAMETERS,
         "steps": 0 < steps <= MOST_STEPS,
-        "steady": np.array([np.allclose(together, again, atol=1e-4), np.allclose(together[:5], alone, atol=1e-3)]),
+        "steady": np.array([same(together, again, 1e-4), same(together[:5], alone, 1e-3)]),
         "learnt": np.array([accuracy >= 0.9, losses[0] <= 1.5 * losses[1] + 0.05, accuracy >= 0.2]),
         "classes": together.argmax(axis=1),
     }
