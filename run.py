@@ -195,6 +195,9 @@ def make_environment(options):
         if shutil.disk_usage(ROOT).free < SPACE_NEEDED:
             stop("the disk is too full; the set-up needs 3 GB: free some and run this again.")
     command = [find_uv(ready or interpreter), "sync", "--frozen", "--inexact", "--python", interpreter]
+    if options or not ready:
+        # At once: Keras takes three times as long to import wherever Python may not write what it compiled.
+        command.append("--compile-bytecode")
     open(UNFINISHED, "w").close()
     code, log = watched(command + options)
     offline = any(sign in log.lower() for sign in NO_NETWORK)
