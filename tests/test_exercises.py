@@ -8,6 +8,7 @@ import shutil
 from functools import lru_cache
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 
@@ -160,6 +161,16 @@ def test_readings_within_the_box_are_not_changed_by_patches(name, id, variant, p
     mistake = next(mistake for mistake in key.mistakes if mistake.name == variant)
     source = next(mistake.source for mistake in TASKS[name][id].mistakes if mistake.name == variant)
     assert graded(name, id, patch + source).points <= judge(key, mistake.results).points
+
+
+@pytest.mark.parametrize(("name", "id", "more"), [("05_build_a_cnn", "conv_block", ()), ("08_beat_a_target", "train_classifier", (1e-3,))])
+def test_what_is_not_a_number_agrees_with_nothing(name, id, more):
+    """A network that puts out NaN is not steady."""
+    probe = {"__name__": "probe"}
+    exec(TASKS[name][id].probe, probe)
+    number, broken = np.array([0.5, 1.0]), np.array([0.5, np.nan])
+    assert probe["same"](number, number, *more)
+    assert not probe["same"](broken, broken, *more) and not probe["same"](number, number + 1, *more)
 
 
 @in_a_process

@@ -498,6 +498,7 @@ def test_a_key_is_kept_for_the_next_batch_and_made_anew_when_it_is_damaged_or_ol
 
     assert right() == right() and len(made) == 1
     ((place,),) = [list((tmp_path / "kept").iterdir())]
+    assert (tmp_path / "kept").stat().st_mode & 0o077 == 0, "nobody else may look into it"
     (place / "checks.npz").write_bytes(b"half of it")
     assert right() > 0 and len(made) == 2
     text = (folder / "grader.py").read_text()

@@ -114,6 +114,7 @@ class Assignment:
             return keys.load(place)
         except (FileNotFoundError, ValueError):  # none yet, or a damaged one
             make = keys.make_key if not self.box["keras"] else partial(_elsewhere, keys.make_key)
+            self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds the answers, whoever may look into the folder above
             keys.save(make(self.folder, True), place)
         for old in self._kept.glob(f"{self.name}-*"):
             if old != place:

@@ -75,7 +75,7 @@ def numbers(tensor):
 
 def same(one, other):
     """Whether all values agree; by operators, since functions of NumPy could have been replaced in the notebook."""
-    return not ((one - other) ** 2 > 1e-10 * (1 + other**2)).any()
+    return ((one - other) ** 2 <= 1e-10 * (1 + other**2)).all()
 
 
 def examine(inputs, outputs):

@@ -399,7 +399,7 @@ import numpy as np
 
 
 def same(one, other, tolerance):
-    return not ((one - other) ** 2 > tolerance**2).any()
+    return ((one - other) ** 2 <= tolerance**2).all()
 
 
 def probabilities(outputs):
