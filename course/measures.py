@@ -1,6 +1,6 @@
 """What can be measured on a trained model, by name: the metrics of a run.
 
-Each measure is a function of a run and its data, and leaves the model as it was. Apart from "final", "test" and
+Each measure is a function of a run and its data, and leaves the model as it was. Apart from "final", "test", "mirrored" and
 "target" they ask for a chain of layers, as `course.models` builds them, for they switch single layers.
 """
 
@@ -33,6 +33,20 @@ def final(run, data):
 def test(run, data):
     """Loss and accuracy on the test set: to be asked for once, when nothing will be chosen any more."""
     return {f"test_{name}": value for name, value in training.evaluate(run.model, data.x_test, data.y_test).items()}
+
+
+def mirrored(run, data):
+    """The mean of two predictions, for an image and for its mirror image: validation, and accuracy on the test set."""
+    scores = {}
+    for prefix, x, y in (("", data.x_validation, data.y_validation), ("test_", data.x_test, data.y_test)):
+        both = (training.predict(run.model, x) + training.predict(run.model, x[:, :, ::-1])) / 2
+        scores[prefix] = _scores(both, y)
+    validation = scores[""]
+    return {
+        "mirrored_accuracy": validation["accuracy"],
+        "mirrored_loss": validation["loss"],
+        "test_mirrored_accuracy": scores["test_"]["accuracy"],
+    }
 
 
 def recomputed(run, data):
@@ -171,7 +185,7 @@ def target(run, data):
 
 
 MEASURES = {
-    "final": final, "test": test, "recomputed": recomputed, "batch_statistics": batch_statistics,
+    "final": final, "test": test, "mirrored": mirrored, "recomputed": recomputed, "batch_statistics": batch_statistics,
     "dropout_on": dropout_on, "monte_carlo": monte_carlo, "active": active, "variance_shift": variance_shift,
     "drift": drift, "target": target,
 }  # fmt: skip

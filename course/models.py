@@ -15,7 +15,7 @@ NORMS = ("none", "batch", "layer", "group")
 PLACEMENTS = ("before", "after")
 DROPOUT_ORDERS = ("after_norm", "before_norm")
 CONV_DROPOUTS = ("elementwise", "spatial")
-AUGMENTATIONS = ("none", "shift", "shift_flip")
+AUGMENTATIONS = ("none", "shift", "shift_flip", "pixel_shift_flip")
 
 # Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then how many residual
 # blocks of two convolutions follow, and the dense width; 0 is global average pooling instead of a dense block.
@@ -180,8 +180,9 @@ def mlp(
         blocks or one a block.
     dropout_order : {"after_norm", "before_norm"}
         "after_norm" ends a block with dropout; "before_norm" puts it straight before the norm layer.
-    augmentation : {"none", "shift", "shift_flip"}
-        Random shifts by up to a tenth of the image, and left-right flips, in training only.
+    augmentation : {"none", "shift", "shift_flip", "pixel_shift_flip"}
+        Random shifts by up to a tenth of the image, and left-right flips, in training only. A shift by a part of
+        a pixel averages neighbours, and so blurs; "pixel_shift_flip" shifts by whole pixels.
     initial_scale : float
         Factor on the standard deviation of He's initialisation, sqrt(2 / fan-in).
     groups : int
@@ -322,8 +323,10 @@ def _augment(x, augmentation, blocks):
     shift_seed, flip_seed = blocks.next_seed(), blocks.next_seed()
     if augmentation == "none":
         return x
-    x = keras.layers.RandomTranslation(0.1, 0.1, fill_mode="constant", seed=shift_seed, name="shift")(x)
-    if augmentation == "shift_flip":
+    interpolation = "nearest" if augmentation == "pixel_shift_flip" else "bilinear"
+    options = {"fill_mode": "constant", "interpolation": interpolation}
+    x = keras.layers.RandomTranslation(0.1, 0.1, **options, seed=shift_seed, name="shift")(x)
+    if augmentation.endswith("flip"):
         x = keras.layers.RandomFlip("horizontal", seed=flip_seed, name="flip")(x)
     return x
 
