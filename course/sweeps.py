@@ -389,8 +389,9 @@ def _client(workers, scheduler, log):
     # Any free port: the usual one may be taken, which Dask would warn of. The memory is the kernels', which it
     # does not see.
     with (
-        # On a busy machine a killed worker takes longer to come back than the 15 s after which Dask gives it up.
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"}),
+        # On a busy machine a killed worker takes longer to come back than the 15 s after which Dask gives it up. And
+        # its profiler, which looks at each worker a hundred times a second, would cost the runs some percent.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour", "distributed.worker.profile.enabled": False}),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
             silence_logs=50,

@@ -240,7 +240,7 @@ def train(
     )  # fmt: skip
     with bar:
         try:
-            rows += [] if finished else _measure(model, data, 0, measure_size)
+            rows += [] if finished else _measure(engine, data, 0, measure_size)
             for epoch in range(1, config.epochs + 1):
                 # Our own shuffle: the arms of an experiment see the same batches on every backend.
                 batches = order.permutation(count)[: steps * config.batch_size].reshape(steps, -1)
@@ -261,7 +261,7 @@ def train(
                 logged["seconds"] = seconds
                 rows += [_row(epoch, "train", "training", metric, value) for metric, value in logged.items()]
                 if epoch % measure_every == 0 or epoch == config.epochs:
-                    rows += _measure(model, data, epoch, measure_size)
+                    rows += _measure(engine, data, epoch, measure_size)
                     if os.environ.get("COURSE_PROGRESS") == "lines":
                         print(f"epoch {epoch} of {config.epochs}, {seconds:.0f} s, {_in_words(rows)}")
                 if checkpoint and perf_counter() - saved > CHECKPOINT_SECONDS:
@@ -411,9 +411,7 @@ def evaluate(model, x, y, *, training=False, batch_size=1_000):
     dict
         "loss" (nats) and "accuracy" (0 to 1).
     """
-    probabilities = predict(model, x, training=training, batch_size=batch_size)
-    chosen = np.clip(probabilities[np.arange(len(y)), y], keras.config.epsilon(), 1.0)
-    return {"loss": float(-np.log(chosen).mean()), "accuracy": float((probabilities.argmax(axis=1) == y).mean())}
+    return _scores(predict(model, x, training=training, batch_size=batch_size), y)
 
 
 def predict(model, x, *, training=False, batch_size=1_000):
@@ -430,9 +428,8 @@ def predict(model, x, *, training=False, batch_size=1_000):
     -------
     numpy.ndarray of shape (N, classes)
     """
-    # Called directly: Keras's own `predict` compiles a graph first, which costs more than it saves here.
-    parts = (x[start : start + batch_size] for start in range(0, len(x), batch_size))
-    return np.concatenate([keras.ops.convert_to_numpy(model(part, training=training)) for part in parts])
+    # Called directly: Keras's own `predict` compiles a graph first, which for a single look costs more than it saves.
+    return np.concatenate([keras.ops.convert_to_numpy(model(part, training=training)) for part in _parts(x, batch_size)])
 
 
 def call(model, x, training_layers=()):
@@ -517,16 +514,26 @@ def gradients(model, x, y):
     }
 
 
-def _measure(model, data, epoch, measure_size):
+def _measure(engine, data, epoch, measure_size):
     parts = {
         "train": (data.x_train[:measure_size], data.y_train[:measure_size]),
         "validation": (data.x_validation, data.y_validation),
     }
-    return [
-        _row(epoch, split, "inference", metric, value)
-        for split, (x, y) in parts.items()
-        for metric, value in evaluate(model, x, y).items()
-    ]
+    rows = []
+    for split, (x, y) in parts.items():
+        # Compiled once for all epochs and seeds of an arm: up to six times as fast as the direct call of `predict`.
+        probabilities = np.concatenate([engine.predict_on_batch(part) for part in _parts(x)])
+        rows += [_row(epoch, split, "inference", metric, value) for metric, value in _scores(probabilities, y).items()]
+    return rows
+
+
+def _parts(x, size=1_000):
+    return (x[start : start + size] for start in range(0, len(x), size))
+
+
+def _scores(probabilities, y):
+    chosen = np.clip(probabilities[np.arange(len(y)), y], keras.config.epsilon(), 1.0)
+    return {"loss": float(-np.log(chosen).mean()), "accuracy": float((probabilities.argmax(axis=1) == y).mean())}
 
 
 def _in_words(rows):

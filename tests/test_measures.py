@@ -51,6 +51,17 @@ def test_no_measure_changes_the_model_and_all_are_repeatable(digits, trained):
     assert all(np.isfinite(float(value)) for value in first.values())
 
 
+def test_predictions_averaged_with_those_of_the_mirror_image(digits, trained):
+    run = trained()
+    found = measures.mirrored(run, digits)
+    both = (probabilities(run.model, digits.x_validation) + probabilities(run.model, digits.x_validation[:, :, ::-1])) / 2
+    assert found["mirrored_accuracy"] == np.mean(both.argmax(axis=1) == digits.y_validation)
+    mirror = replace(digits, x_validation=digits.x_validation[:, :, ::-1], x_test=digits.x_test[:, :, ::-1])
+    assert measures.mirrored(run, mirror) == pytest.approx(found), "which of the two is called the mirror image is all one"
+    up_and_down = replace(digits, x_validation=digits.x_validation[:, ::-1], x_test=digits.x_test[:, ::-1])
+    assert measures.mirrored(run, up_and_down)["mirrored_loss"] > 2 * found["mirrored_loss"]
+
+
 def test_recomputed_statistics_repair_spoilt_ones(digits, trained):
     run = trained(norm="batch")
     good = measures.recomputed(run, digits)

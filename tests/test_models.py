@@ -136,6 +136,19 @@ def test_augmentation_changes_images_in_training_only():
     assert not np.allclose(keras.ops.convert_to_numpy(shift(x, training=True)), x)
 
 
+def test_shifts_by_whole_pixels_blur_nothing():
+    """Each pixel is one of the image, or the black that comes in at the edge; a shift by a part of one has others."""
+    x = np.random.default_rng(0).random((20, 8, 8, 1), dtype="float32")
+    for augmentation, whole in (("pixel_shift_flip", True), ("shift_flip", False)):
+        model = models.mlp((8, 8, 1), 10, augmentation=augmentation)
+        shifted = x
+        for name in ("shift", "flip"):
+            shifted = keras.ops.convert_to_numpy(model.get_layer(name)(shifted, training=True))
+        assert not np.allclose(shifted, x)
+        pairs = zip(shifted, x, strict=True)
+        assert all(set(one.ravel()) <= {*image.ravel(), 0} for one, image in pairs) == whole
+
+
 def test_a_saved_model_comes_back(tmp_path):
     model = models.mlp((8, 8, 1), 10, norm="batch", rate=0.5, drift=0.1)
     model.save(tmp_path / "model.keras")

@@ -105,6 +105,19 @@ def test_evaluate_agrees_with_keras(digits):
     assert measured["accuracy"] == pytest.approx(accuracy, abs=1e-6)
 
 
+@pytest.mark.parametrize("options", [{"norm": "batch", "rate": 0.5}, {"augmentation": "shift"}])
+def test_the_history_holds_what_the_trained_model_gives(digits, options):
+    """It is measured on the compiled twin that takes the steps; the model that is handed out must agree."""
+    for seed in (0, 1):  # the second run finds a twin that has been used
+        run = training.train(replace(with_options(**options), seed=seed), digits, measure_size=150)
+        for split, x, y in (
+            ("train", digits.x_train[:150], digits.y_train[:150]),
+            ("validation", digits.x_validation, digits.y_validation),
+        ):
+            for metric, value in training.evaluate(run.model, x, y).items():
+                assert run.final(metric, split) == pytest.approx(value, rel=1e-4)
+
+
 def test_the_gap_is_positive_when_overfitted(digits):
     small = replace(digits, x_train=digits.x_train[:60], y_train=digits.y_train[:60])
     run = training.train(replace(FAST, epochs=40, batch_size=20), small)
@@ -280,6 +293,18 @@ def test_a_cosine_schedule_ends_at_zero(digits):
     optimizer = training.train(config, digits).model.optimizer
     assert float(optimizer.learning_rate) == pytest.approx(0, abs=1e-9)
     assert float(training.build(config, digits).optimizer.learning_rate) == pytest.approx(5e-3)
+
+
+def test_adamw_takes_a_tenth_of_the_learning_rate_off_each_weight(digits):
+    """What the plain step does not: beside Adam, the weights after one step are smaller by that part (decoupled)."""
+    x, y, after = digits.x_train[:50], digits.y_train[:50], {}
+    for optimizer in ("adam", "adamw"):
+        model = training.build(replace(FAST, optimizer=optimizer), digits)
+        before = keras.ops.convert_to_numpy(model.get_layer("dense_1").kernel)
+        model.train_on_batch(x, y)
+        after[optimizer] = keras.ops.convert_to_numpy(model.get_layer("dense_1").kernel)
+    np.testing.assert_allclose(after["adam"] - after["adamw"], 0.1 * FAST.learning_rate * before, atol=1e-6)
+    assert np.abs(before).max() > 0.1
 
 
 def test_a_whole_number_is_a_learning_rate_too(digits):
