@@ -196,7 +196,7 @@ def make_environment(options):
             stop("the disk is too full; the set-up needs 3 GB: free some and run this again.")
     command = [find_uv(ready or interpreter), "sync", "--frozen", "--inexact", "--python", interpreter]
     if options or not ready:
-        # At once: Keras takes three times as long to import wherever Python may not write what it compiled.
+        # At once: Keras takes far longer to import wherever Python may not write what it compiled.
         command.append("--compile-bytecode")
     open(UNFINISHED, "w").close()
     code, log = watched(command + options)

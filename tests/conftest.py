@@ -20,10 +20,6 @@ def digits():
     return data.load("digits", train_size=400, validation_size=200)
 
 
-def pytest_addoption(parser):
-    parser.addoption("--every-lesson-twice", action="store_true", help="all lessons on the digits, too")
-
-
 def pytest_collection_modifyitems(items):
     # The long files first: whoever takes one of them last works alone at the end.
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))

@@ -1,8 +1,4 @@
-"""Every lesson runs to its end; marked outputs are compared (nbval).
-
-All of them run on Fashion-MNIST where it is cached, and those of `ON_DIGITS` on the digits, too. Without Fashion-MNIST,
-or with `--every-lesson-twice`, all run on the digits.
-"""
+"""Every lesson runs to its end, on Fashion-MNIST and on digits; marked outputs are compared (nbval)."""
 
 import os
 import subprocess
@@ -19,8 +15,6 @@ ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 CELL_SECONDS = 300
 SYLLABUS = ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"]
-# The first one, and those whose networks would feel that an image has 8x8 pixels only.
-ON_DIGITS = ("00", "05", "08", "09")
 NEEDS = {"10_pytorch": "torch"}  # what test_pytorch.py sees to is that the lesson stops cleanly without it
 
 
@@ -70,8 +64,7 @@ def results(request, tmp_path_factory):
     with ThreadPoolExecutor() as pool:
         futures = {}
         for dataset in ("fashion_mnist", "digits"):
-            every = request.config.getoption("--every-lesson-twice")
-            paths = [one["path"] for one in chosen if one["dataset"] == dataset and not missing(**one, every=every)]
+            paths = [one["path"] for one in chosen if one["dataset"] == dataset and not missing(**one)]
             if paths:
                 scratch = tmp_path_factory.mktemp(dataset)
                 environment = one_thread | environment_for(dataset, scratch)
@@ -79,15 +72,12 @@ def results(request, tmp_path_factory):
         yield {dataset: future.result() for dataset, future in futures.items()}
 
 
-def missing(path, dataset, every):
-    """Why a lesson is not to be run on this data set here, or nothing."""
+def missing(path, dataset):
+    """Why a lesson cannot be run on this machine, or nothing."""
     needed = NEEDS.get(path.stem)
     if needed and not find_spec(needed):
         return f"{needed} is not installed: python3 run.py {needed}"
-    cached = data.cache_status() == "cached"
-    if dataset == "digits" and cached and not every and path.stem[:2] not in ON_DIGITS:
-        return "it runs on Fashion-MNIST; on the digits, too, with --every-lesson-twice"
-    if dataset == "fashion_mnist" and not cached:
+    if dataset == "fashion_mnist" and data.cache_status() != "cached":
         return "Fashion-MNIST is not cached: set KERAS_HOME to a folder that holds it, or load it once"
     return ""
 
@@ -98,8 +88,8 @@ def test_the_syllabus_is_complete():
 
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "digits"])
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_lesson(path, dataset, results, request, record_property):
-    if reason := missing(path, dataset, request.config.getoption("--every-lesson-twice")):
+def test_lesson(path, dataset, results, record_property):
+    if reason := missing(path, dataset):
         pytest.skip(reason)
     wrong, seconds = results[dataset][path.stem]
     record_property("lesson_seconds", (path.stem, dataset, seconds))
