@@ -519,15 +519,18 @@ def _measure(engine, data, epoch, measure_size):
         "train": (data.x_train[:measure_size], data.y_train[:measure_size]),
         "validation": (data.x_validation, data.y_validation),
     }
+    # All parts have one size, the last one filled up: each shape would be compiled anew. Compiled once for all epochs and
+    # seeds of an arm, it soon repays what the direct call of `predict` saves.
+    size = min(1_000, max(100, min(len(x) for x, _ in parts.values())))
     rows = []
     for split, (x, y) in parts.items():
-        # Compiled once for all epochs and seeds of an arm, which soon repays what the direct call of `predict` saves.
-        probabilities = np.concatenate([engine.predict_on_batch(part) for part in _parts(x)])
+        filled = np.pad(x, [(0, -len(x) % size), *[(0, 0)] * (x.ndim - 1)], mode="edge")
+        probabilities = np.concatenate([engine.predict_on_batch(part) for part in _parts(filled, size)])[: len(x)]
         rows += [_row(epoch, split, "inference", metric, value) for metric, value in _scores(probabilities, y).items()]
     return rows
 
 
-def _parts(x, size=1_000):
+def _parts(x, size):
     return (x[start : start + size] for start in range(0, len(x), size))
 
 

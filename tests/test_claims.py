@@ -80,6 +80,17 @@ def test_it_errs_as_seldom_as_it_says_where_that_is_hardest(fast_bootstrap, seed
     assert np.mean(wrong) < 2 * ERROR
 
 
+@pytest.mark.parametrize(("first", "second"), [(8, 24), (5, 8)])
+def test_a_second_look_errs_more_often_and_the_rule_says_how_much(fast_bootstrap, first, second):
+    for kind in NOISE:
+        values = sweeps_of(kind, 1.0, second)
+        looks = [(judge(contrast(), row[:first]).says, judge(contrast(), row).says) for row in values]
+        last = [early if early != "undecided" else late for early, late in looks]
+        rates = {what: last.count(what) / len(last) for what in ("supports", "contradicts")}
+        assert max(rates.values()) < 0.04 + 0.01, kind  # chance: 0.005
+        assert sum(rates.values()) > np.mean([early != "undecided" for early, _ in looks]), kind
+
+
 @pytest.mark.parametrize("expected", claims.EXPECTED)
 @pytest.mark.parametrize("seeds", [5, 8])
 def test_what_is_far_from_the_boundary_is_told_right(fast_bootstrap, expected, seeds):

@@ -180,6 +180,7 @@ def test_no_errors_no_noise_no_traces_of_a_machine(path):
         assert not re.search(r"(/home/|/root/|/Users/|/tmp/|[A-Z]:\\\\)\w", shown), shown[:300]
         assert "application/vnd.jupyter.widget" not in shown
         assert "\r" not in shown, "what is left of a progress bar"
+        assert "WARNING" not in shown, shown[:300]  # TensorFlow's logger writes into stdout in a notebook
     notebook = read(path)
     assert "widgets" not in notebook.metadata
     assert "execution" not in str([cell.metadata for cell in notebook.cells]), "times of execution"

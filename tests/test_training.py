@@ -1,5 +1,6 @@
 """Training runs: seeds, pairing, honest measurement, interruption, recording."""
 
+import logging
 from dataclasses import replace
 
 import keras
@@ -116,6 +117,18 @@ def test_the_history_holds_what_the_trained_model_gives(digits, options):
         ):
             for metric, value in training.evaluate(run.model, x, y).items():
                 assert run.final(metric, split) == pytest.approx(value, rel=1e-4)
+
+
+def test_many_arms_one_after_the_other_bring_no_warning(digits, caplog):
+    """TensorFlow warns, in the middle of a lesson, when about half of the latest calls of a function had to trace it."""
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(caplog.handler)  # it hands nothing on to the root, where pytest listens
+    try:
+        for width in range(8, 15):
+            training.train(with_options(replace(FAST, epochs=1), width=width), digits, measure_size=130)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.messages
 
 
 def test_the_gap_is_positive_when_overfitted(digits):
