@@ -90,14 +90,19 @@ def save(folder, metrics, history, provenance):
 
 
 def revision():
-    """Which state of the course computes this: for the provenance."""
-    command = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty", "--exclude=*"]
+    """Which state of the course computes this: for the provenance. Tables that a sweep has written make it no other state."""
+    root = RESULTS.parent
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=20)
-        described = found.stdout.strip() or "unknown"
-    except (OSError, subprocess.TimeoutExpired):
-        described = "unknown"
-    return {"revision": described, "python": platform.python_version()}
+        described = _git(root, "describe", "--always", "--exclude=*")
+        if described and _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS.name}"):
+            described += "-dirty"
+    except (OSError, subprocess.SubprocessError):
+        described = ""
+    return {"revision": described or "unknown", "python": platform.python_version()}
+
+
+def _git(root, *arguments):
+    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True).stdout.strip()
 
 
 # In a worker ------------------------------------------------------------------------------------------------

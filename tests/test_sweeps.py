@@ -1,7 +1,6 @@
 """Sweeps, run for real: whatever is killed, what is finished stays, and nothing is computed twice or left behind."""
 
 import errno
-import errno
 import json
 import os
 import shutil
@@ -454,3 +453,20 @@ def test_the_time_left_counts_all_workers():
     alone = sweeps._TimeLeft(3, workers=1)
     assert [alone.after_one(now) for now in (10, 20, 30)] == [20, 10, 0]
     assert sweeps._TimeLeft(1, workers=8).after_one(5) == 0
+
+
+def test_the_revision_says_whether_the_course_was_changed_but_not_whether_its_tables_were(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeps, "RESULTS", tmp_path / "results")
+    assert sweeps.revision()["revision"] == "unknown"  # downloaded, not cloned
+    (tmp_path / "results").mkdir()
+    for name in ("code.py", "results/table"):
+        (tmp_path / name).write_text("")
+    for command in ("init -q", "add .", "-c user.name=n -c user.email=e -c commit.gpgsign=false commit -qm begin"):
+        subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
+    clean = sweeps.revision()["revision"]
+    assert clean and "dirty" not in clean
+    (tmp_path / "results" / "table").write_text("more rows")
+    (tmp_path / "a note").write_text("not in the course")
+    assert sweeps.revision()["revision"] == clean
+    (tmp_path / "code.py").write_text("changed")
+    assert sweeps.revision()["revision"] == clean + "-dirty"
