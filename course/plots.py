@@ -256,8 +256,8 @@ def claim(axes, findings, texts):
     The unit of the horizontal axis is the smallest difference that matters; 0.01 where any difference does.
     """
     units = [finding.contrast.smallest or 0.01 for finding in findings]
-    ends = np.ravel([[*finding.values, finding.interval.low, finding.interval.high] / np.float64(unit)
-                     for finding, unit in zip(findings, units, strict=True)])  # fmt: skip
+    ends = np.concatenate([[*finding.values, finding.interval.low, finding.interval.high] / np.float64(unit)
+                           for finding, unit in zip(findings, units, strict=True)])  # fmt: skip
     low, high = min(-2.5, 1.3 * ends.min()), max(2.5, 1.3 * ends.max())
     if max(-low, high) > 12:
         axes.set_xscale("symlog", linthresh=2, linscale=0.7)

@@ -224,6 +224,17 @@ def test_the_picture_shades_where_the_claim_says_it_is(values, scale):
     figure.draw_without_rendering()
 
 
+def test_contrasts_of_one_picture_may_have_different_numbers_of_seeds():
+    """After a second look at one of them."""
+    one, other = ledger.find("E5").contrasts
+    findings = [claims.judge(one, [0.02, 0.03, 0.02]), claims.judge(other, [-0.1, 0.3, -0.2, -0.1, -0.3])]
+    figure, axes = plots.panels()
+    plots.claim(axes, findings, [ledger.digits(finding) for finding in findings])
+    strokes = [line.get_xdata() for line in axes.lines if line.get_marker() == "|"]
+    assert [len(stroke) for stroke in strokes] == [3, 5]
+    assert min(map(min, strokes)) > axes.get_xlim()[0] and max(map(max, strokes)) < axes.get_xlim()[1]
+
+
 # The lessons and the ledger ---------------------------------------------------------------------------------
 
 
