@@ -557,8 +557,8 @@ def report(entry):
         below += f" Undecided: {names['undecided']}." if names["undecided"] else ""
         below += f" On what: {claim.depends_on}." if claim.depends_on else ""
     if entry.verdict == "undecided":
-        more = f"{entry.more_seeds:,}" if entry.more_seeds else f"over {claims.MOST_SEEDS:,}"
-        below += f" If means and spreads stay, about {more} seeds more would decide: {names['undecided']}."
+        more = f"about {entry.more_seeds:,}" if entry.more_seeds else f"over {claims.MOST_SEEDS:,}"
+        below += f" If means and spreads stay, {more} seeds more would decide: {names['undecided']}."
     return above, below
 
 

@@ -198,7 +198,9 @@ def test_the_report_of_a_claim_says_what_was_found():
     assert re.search(rf"For it: {supporting}.*Against it: {against}", below)
     assert entry.claim.depends_on in below
     _, below = ledger.report(ledger._entry(ledger.find("undo"), fake([0.0, 1.1e-3, 1e-3])))
-    assert re.search(r"\*\*undecided\*\*.* about [\d,]+ seeds more", below)
+    assert re.search(r"\*\*undecided\*\*.* stay, about \d+ seeds more", below)
+    _, below = ledger.report(ledger._entry(ledger.find("undo"), fake([1e-3 - 1e-4, 1e-3 + 1e-4])))
+    assert "stay, over 1,000 seeds more" in below, "the mean is on the boundary"
     missing = ledger.Entry(entry.claim, (), "not measured", "There are no results.")
     assert ledger.report(missing)[1] == "Verdict: **not measured**. There are no results."
 
