@@ -12,6 +12,7 @@ one fetched into the folder .uv. From the second run on no network is needed.
 """
 # Standard library only, and it must also parse and start on Python 3.6: a wrong Python gets a
 # sentence that says what to do, not a SyntaxError.
+import contextlib
 import os
 import re
 import shutil
@@ -176,13 +177,41 @@ def find_uv(python):
 
 def make_environment(options):
     """Bring the folder .venv to the state of uv.lock and return its Python."""
-    python = program(VENV, "python")
     try:
         os.makedirs(PRIVATE, exist_ok=True)
         tempfile.TemporaryFile(dir=ROOT).close()
     except OSError as error:
         stop_because(str(error), "cannot write to the course's folder (%s); copy the course to a "
                      "folder of your own and run this again." % error.strerror)  # fmt: skip
+    with set_up_alone():
+        return synchronise(options)
+
+
+@contextlib.contextmanager
+def set_up_alone():
+    """Two set-ups at a time, from two terminals, would take each other's environment for a broken one."""
+    folder = None
+    try:
+        import fcntl
+
+        folder = os.open(PRIVATE, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another run.py is setting up: waiting for it ...", file=sys.stderr)
+            fcntl.flock(folder, fcntl.LOCK_EX)
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        if folder is not None:
+            os.close(folder)  # which ends the lock, as the end of this process would
+
+
+def synchronise(options):
+    """Make the environment, or bring it up to date; its Python."""
+    python = program(VENV, "python")
     if os.path.exists(UNFINISHED):
         # uv takes a package whose files were copied only in part for installed.
         print("The last set-up was interrupted: making the environment anew.", file=sys.stderr)

@@ -16,7 +16,7 @@ Written down before the runs, and tested on made-up sweeps whose truth is known 
    support and some contradict it. If no such pair settles it and one is undecided, the claim is *undecided*.
 5. An undecided contrast may get one *second look*: more seeds for the arms it compares, their number fixed before
    they run. Two looks err more often than one: first at 8 seeds and, if undecided, at 24 or 48, in at most 4 % of cases
-   on either side.
+   on either side. (This point is younger: written after the first looks, and before the second ones.)
 """
 
 from collections.abc import Mapping

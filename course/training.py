@@ -27,7 +27,7 @@ OPTIMIZERS = {
     "sgd": keras.optimizers.SGD,
 }
 SCHEDULES = ("constant", "cosine")
-# `train_on_batch` does it itself by now (keras-team/keras#22617). Twice costs a tenth of a small step.
+# `train_on_batch` does it itself by now (keras-team/keras#22617), and twice costs time.
 RESETS_METRICS = tuple(map(int, keras.version().split(".")[:2])) >= (3, 15)
 CHECKPOINT_SECONDS = 20  # what a killed training may lose, besides the epoch it was in
 

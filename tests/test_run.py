@@ -12,6 +12,7 @@ import sys
 import time
 import tomllib
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,27 @@ def test_an_interrupted_fetch_leaves_nothing_and_a_broken_uv_is_replaced(place, 
 
 
 # --- disk, network, write access, interruption -----------------------------------------------------
+
+
+def test_a_second_set_up_waits_for_the_first(place, monkeypatch, capsys):
+    """Each would else take the other's unfinished environment for that of an interrupted set-up, and remove it."""
+    fcntl = pytest.importorskip("fcntl")
+    at_work, most = [], []
+
+    def synchronise(options):
+        at_work.append(options)
+        most.append(len(at_work))
+        time.sleep(0.3)
+        return at_work.pop()
+
+    monkeypatch.setattr(place, "synchronise", synchronise)
+    with ThreadPoolExecutor() as pool:
+        assert sorted(pool.map(place.make_environment, (["one"], ["other"]))) == [["one"], ["other"]]
+    assert most == [1, 1]
+    assert capsys.readouterr().err.count("waiting for it") == 1
+    # A file system without locks: as before.
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "no locks")))
+    assert place.make_environment(["third"]) == ["third"]
 
 
 def test_full_disk_is_seen_before_anything_is_made(place, tmp_path, monkeypatch):
