@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -603,13 +604,24 @@ class _Recorder:
         return pd.concat(self.rows, ignore_index=True) if self.rows else empty
 
 
+def _graphics_card():
+    """The name of the GPU that Keras computes on, with a comma in front; empty if there is none."""
+    if not any(device.startswith("gpu") for device in keras.distribution.list_devices()):
+        return ""
+    try:
+        names = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20)
+        return f", {names.stdout.splitlines()[0]}"
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return ", a GPU"
+
+
 def _provenance(data):
     return {
         "keras": keras.version(),
         "backend": keras.config.backend(),
         "backend_version": getattr(sys.modules.get(keras.config.backend()), "__version__", "unknown"),
         "numpy": np.__version__,
-        "machine": f"{system()} {machine()}, {os.cpu_count()} cores",
+        "machine": f"{system()} {machine()}, {os.cpu_count()} cores{_graphics_card()}",
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "all"),
         "data": data.provenance,
     }
