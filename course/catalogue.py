@@ -112,6 +112,13 @@ EXPERIMENTS = {
         seeds=5,
         small={"train_size": 1_000, "epochs": 8, "measure_every": 2, "seeds": 1},
     ),
+    "eight full": Experiment(
+        "And what do they bring on all of Fashion-MNIST? In 24 epochs, which want a GPU, or a night.",
+        arms=EIGHT,
+        common=EIGHT_PROTOCOL | {"train_size": 0, "epochs": 24, "batch_size": 256, "learning_rate": 2e-3, "measure_every": 4},
+        seeds=5,
+        small={"train_size": 1_000, "epochs": 8, "batch_size": 64, "measure_every": 2, "seeds": 1},
+    ),
     "cost": Experiment(
         "What does a run of each of the eight cost? For a machine that does nothing else: `--workers 1`.",
         arms=EIGHT,
