@@ -518,7 +518,7 @@ def load(runs, out=RESULTS):
     ----------
     runs : list of course.experiments.Run
         Such as `experiments.plan("eight")`; of their settings, every seed that is there is taken. Where there are
-        none of this backend of Keras, those of TensorFlow are: the column backend says so.
+        none of this backend of Keras, those of another are: the column backend says so.
     out : path
 
     Returns
@@ -530,9 +530,11 @@ def load(runs, out=RESULTS):
     rows = collect(folder)
     if not len(rows):
         raise SweepError(f"There are no results of {runs[0].experiment!r} yet: `course experiment {runs[0].experiment}`.")
-    arms = {run.setting: run.arm for run in runs}
-    if not rows["setting"].isin(arms).any():  # on another backend of Keras: the results of the usual one
-        arms = {run.setting_on("tensorflow"): run.arm for run in runs}
+    # Else those of another backend: first the usual one, then that of a GPU.
+    for backend in (experiments.backend(), "tensorflow", "jax", "torch"):
+        arms = {run.setting_on(backend): run.arm for run in runs}
+        if rows["setting"].isin(arms).any():
+            break
     rows = rows[rows["setting"].isin(arms)].assign(arm=lambda table: table["setting"].map(arms))
     history = _read(folder / "history.parquet").merge(rows[["key", "arm", "seed"]], on="key")
     return rows.sort_values(["arm", "seed"], ignore_index=True), history

@@ -80,7 +80,7 @@ def test_it_errs_as_seldom_as_it_says_where_that_is_hardest(fast_bootstrap, seed
     assert np.mean(wrong) < 2 * ERROR
 
 
-@pytest.mark.parametrize(("first", "second"), [(8, 24), (8, 48), (5, 8)])
+@pytest.mark.parametrize(("first", "second"), [(8, 24), (8, 48), (5, 8), (3, 5)])
 def test_a_second_look_errs_more_often_and_the_rule_says_how_much(fast_bootstrap, first, second):
     for kind in NOISE:
         values = sweeps_of(kind, 1.0, second)
