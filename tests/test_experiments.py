@@ -183,3 +183,14 @@ def test_stored_results_are_there_on_every_backend(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     rows, history = sweeps.load(experiments.plan("eight"))
     assert set(rows["backend"]) == {"tensorflow"} and len(history)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_results_of_a_gpu_are_there_on_every_backend(monkeypatch, backend):
+    """The large network was trained on JAX, and an earlier recipe of it on TensorFlow, which is not asked for."""
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    planned = experiments.plan("large")
+    rows, history = sweeps.load(planned)
+    assert set(rows["backend"]) == {"jax"} and len(history)
+    assert len(rows) >= experiments.EXPERIMENTS["large"].seeds and rows["seed"].is_unique
+    assert all(json.loads(own)["epochs"] == planned[0].parameters["epochs"] for own in rows["parameters"])

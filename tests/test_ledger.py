@@ -150,6 +150,17 @@ def test_results_become_verdicts():
     assert (row["seeds"], row["more seeds"]) == (3, "over 1,000")
 
 
+def test_the_same_question_is_asked_of_another_experiment():
+    claim = ledger.find("E7")
+    again = ledger.asked_of(claim, "eight full")
+    assert again.id == claim.id and {one.experiment for one in again.contrasts} == {"eight full"}
+    for one, other in zip(claim.contrasts, again.contrasts, strict=True):
+        assert (one.name, one.terms, one.expected, one.smallest) == (other.name, other.terms, other.expected, other.smallest)
+    assert {one.experiment for one in claim.contrasts} == {"eight"}, "the claim itself is as it was"
+    (entry,) = ledger.look_up(asked=[again])
+    assert entry.verdict != "not measured" and all(len(finding.values) >= 5 for finding in entry.findings)
+
+
 def test_a_run_that_diverged_is_named():
     entry = ledger._entry(ledger.find("undo"), fake([0.0, float("nan"), 0.0]))
     assert entry.verdict == "not measured" and "diverge" in entry.missing

@@ -149,6 +149,31 @@ def test_shifts_by_whole_pixels_blur_nothing():
         assert all(set(one.ravel()) <= {*image.ravel(), 0} for one, image in pairs) == whole
 
 
+def test_random_erasing_fills_one_rectangle_in_half_of_the_images():
+    x = np.zeros((400, 12, 12, 1), dtype="float32")
+    erase = models.mlp((12, 12, 1), 10, augmentation="pixel_shift_flip_erase").get_layer("erase")
+    erased = keras.ops.convert_to_numpy(erase(x, training=True))
+    assert (keras.ops.convert_to_numpy(erase(x, training=False)) == x).all()
+    assert erased.min() >= 0 and 0 < erased.max() <= 1
+    filled = [np.argwhere(image[..., 0]) for image in erased]
+    assert 0.4 < np.mean([len(pixels) > 0 for pixels in filled]) < 0.6
+    # The noise is normal and cut off at 0: half of a rectangle stays black, and nothing beyond it changes.
+    areas = [np.prod(np.ptp(pixels, axis=0) + 1) for pixels in filled if len(pixels)]
+    assert max(areas) < 0.5 * 144
+    shares = [len(pixels) / area for pixels, area in zip([one for one in filled if len(one)], areas, strict=True) if area > 20]
+    assert 0.4 < np.mean(shares) < 0.7
+
+
+def test_random_erasing_shifts_no_other_seed():
+    """Arms with and without it have the same masks, shifts and flips."""
+    one, other = (models.cnn((8, 8, 1), 10, dense_rate=0.5, augmentation=f"pixel_shift_flip{end}") for end in ("", "_erase"))
+    seeds = [layer.seed for layer in one.layers if getattr(layer, "seed", None) is not None]
+    assert len(seeds) == 3
+    with_erasing = {layer.name: layer.seed for layer in other.layers if getattr(layer, "seed", None) is not None}
+    assert with_erasing.pop("erase") not in seeds
+    assert list(with_erasing.values()) == seeds
+
+
 def test_a_saved_model_comes_back(tmp_path):
     model = models.mlp((8, 8, 1), 10, norm="batch", rate=0.5, drift=0.1)
     model.save(tmp_path / "model.keras")

@@ -1,12 +1,13 @@
 """Training runs: seeds, pairing, honest measurement, interruption, recording."""
 
 import logging
+import subprocess
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
-from course import reference, training
+from course import models, reference, training
 from course.training import Config
 
 FAST = Config(options={"width": 16}, epochs=2, batch_size=50, learning_rate=5e-3)
@@ -41,7 +42,8 @@ def test_it_learns(digits):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"norm": "batch", "rate": 0.5, "augmentation": "shift_flip"}, {"norm": "batch", "drift": 0.3}],
+    [{}, {"norm": "batch", "rate": 0.5, "augmentation": "shift_flip"}, {"norm": "batch", "drift": 0.3},
+     {"augmentation": "pixel_shift_flip_erase"}],
 )
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(digits, options):
     config = with_options(**options)
@@ -53,6 +55,30 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(digits, optio
     for one, two in zip(weights(first), weights(again), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-6)
     assert not np.allclose(weights(first)[0], weights(other)[0])
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="TensorFlow runs such a step as a graph anyway")
+@pytest.mark.parametrize("augmentation", models.AUGMENTATIONS)
+def test_jax_compiles_a_step_with_augmentation(digits, augmentation):
+    """Keras would leave it alone, and each step would take twenty times as long."""
+    assert training.build(with_options(augmentation=augmentation), digits).jit_compile
+
+
+def test_the_provenance_names_the_graphics_card(digits, monkeypatch):
+    def found(devices):
+        monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
+        return training._provenance(digits)["machine"]
+
+    assert "," not in found(["cpu:0"]).split("cores")[1]
+    answer = subprocess.CompletedProcess([], 0, "Some Card 3000\n")
+    monkeypatch.setattr(training.subprocess, "run", lambda *command, **options: answer)
+    assert found(["gpu:0", "gpu:1"]).endswith(" cores, Some Card 3000")
+
+    def missing(*command, **options):
+        raise FileNotFoundError("nvidia-smi")
+
+    monkeypatch.setattr(training.subprocess, "run", missing)
+    assert found(["gpu:0"]).endswith(" cores, a GPU")
 
 
 def test_arms_see_the_same_batches(digits, monkeypatch):
