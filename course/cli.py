@@ -356,7 +356,13 @@ def claims(
     with _explained():
         if everything:
             for name in experiments.EXPERIMENTS:
-                run_sweep(experiments.plan(name, dataset=dataset, seeds=seeds), out, workers, scheduler)
+                runs = experiments.plan(name, dataset=dataset, seeds=seeds)
+                # What took a GPU is not computed again, for hours, because this machine has another backend.
+                missing = sweeps.computed_nowhere(runs, out or sweeps.RESULTS)
+                if missing:
+                    run_sweep(missing, out, workers, scheduler)
+                else:
+                    console.print(f"{name}: all {len(runs)} runs are there.", markup=False)
         if claim is None:
             console.print(_rich(ledger.table(ledger.look_up(out or sweeps.RESULTS)), "The ledger"))
             return

@@ -19,6 +19,7 @@ from course.catalogue import EXPERIMENTS
 TEMPLATES = Path(__file__).resolve().parent.parent / "notebooks" / "experiments"
 # Not part of what is computed, hence not of a run's key.
 PLUMBING = ("save_to", "checkpoint")
+BACKENDS = ("tensorflow", "jax", "torch")  # of Keras; the usual one first
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,11 @@ class Run:
     @property
     def key(self):
         """Hash of the whole configuration, the data and the backend: equal keys, equal results."""
-        return _hash([self.setting, self.seed])
+        return self.key_on(backend())
+
+    def key_on(self, backend):
+        """The key on a backend of Keras, one of `BACKENDS`."""
+        return _hash([self.setting_on(backend), self.seed])
 
     @property
     def setting(self):
@@ -50,7 +55,7 @@ class Run:
         return self.setting_on(backend())
 
     def setting_on(self, backend):
-        """The setting on a backend of Keras: "tensorflow", "jax" or "torch"."""
+        """The setting on a backend of Keras, one of `BACKENDS`."""
         shared = {name: value for name, value in self.parameters.items() if name != "seed"}
         return _hash([self.template, shared, data.identity(self.parameters["dataset"]), backend])
 

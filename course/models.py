@@ -21,10 +21,12 @@ ERASE_SEED = 500_000  # beyond the seeds that a network hands out
 
 # Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then how many residual
 # blocks of two convolutions follow, and the dense width; 0 is global average pooling instead of a dense block.
-# "large" spends its time where a filter costs least, on the smallest images, and has skips to be deep at all.
+# "large" spends its time where a filter costs least, on the smallest images, and has skips to be deep at all;
+# "wide" is what it has to beat: the medium network with three times the filters.
 CNN_SIZES = {
     "small": (((8,), (16,)), 0, 32),
     "medium": (((16, 16), (32, 32)), 0, 64),
+    "wide": (((48, 48), (96, 96)), 0, 128),
     "large": (((32,), (96,)), 2, 0),
 }
 
@@ -260,7 +262,7 @@ def cnn(
         halved twice.
     classes : int
         Number of classes.
-    size : {"small", "medium", "large"}
+    size : {"small", "medium", "wide", "large"}
         Convolutions and filters, see `CNN_SIZES`.
     dense_rate, conv_rate : float
         Probability of *dropping* behind the dense block (for "large", before the softmax), and behind each

@@ -36,7 +36,10 @@ KERNEL_SETTINGS = {
     "TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "COURSE_PROGRESS": "lines", "COURSE_WIDGETS": "0",
 }  # fmt: skip
 # Unless the user has set them.
-KERNEL_DEFAULTS = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "120"}
+KERNEL_DEFAULTS = {
+    "JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "120",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # or the first run takes three quarters of a GPU's memory from the others
+}  # fmt: skip
 KERNEL_DEATHS = 3  # how often the kernel of a run may die before the run counts as failed
 KERNEL_START_SECONDS = 300  # on a busy machine
 SCHEDULER_SECONDS = 15  # to wait for an answer
@@ -511,6 +514,12 @@ def _write(table, path):
             raise
 
 
+def computed_nowhere(runs, out=RESULTS):
+    """Those of some runs of one experiment that no backend of Keras has a result of."""
+    known = set(collect(Path(out) / runs[0].experiment)["key"])
+    return [run for run in runs if known.isdisjoint(map(run.key_on, experiments.BACKENDS))]
+
+
 def load(runs, out=RESULTS):
     """What is there of some runs of one experiment.
 
@@ -530,8 +539,7 @@ def load(runs, out=RESULTS):
     rows = collect(folder)
     if not len(rows):
         raise SweepError(f"There are no results of {runs[0].experiment!r} yet: `course experiment {runs[0].experiment}`.")
-    # Else those of another backend: first the usual one, then that of a GPU.
-    for backend in (experiments.backend(), "tensorflow", "jax", "torch"):
+    for backend in (experiments.backend(), *experiments.BACKENDS):
         arms = {run.setting_on(backend): run.arm for run in runs}
         if rows["setting"].isin(arms).any():
             break

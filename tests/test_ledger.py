@@ -193,6 +193,22 @@ def test_one_claim_is_tested_here_and_now(tmp_path, monkeypatch):
     assert "there are 1" in ledger.judge_runs(ledger.find("formula"), groups, tmp_path).missing
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_all_computes_what_no_backend_has_computed(tmp_path, monkeypatch, backend):
+    """The large network took a GPU and JAX: on TensorFlow it is not trained again, which would take hours."""
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    swept = {}
+    monkeypatch.setattr(cli, "run_sweep", lambda runs, *others: swept.update({runs[0].experiment: runs}))
+    shown = ask("--all")
+    assert shown.exit_code == 0, shown.output
+    assert not {"large", "eight full"} & set(swept)
+    assert "large: all 3 runs are there." in shown.output
+    assert all(run.key not in set(sweeps.collect(sweeps.RESULTS / name)["key"]) for name, runs in swept.items() for run in runs)
+    swept.clear()
+    assert ask("--all", "--out", tmp_path).exit_code == 0
+    assert {name: len(runs) for name, runs in swept.items()} == {name: len(experiments.plan(name)) for name in experiments.EXPERIMENTS}
+
+
 def test_every_claim_is_measured():
     table = ledger.table(ledger.look_up()).set_index("id")["verdict"]
     assert table.isin(VERDICTS).all(), table[~table.isin(VERDICTS)]

@@ -19,7 +19,7 @@ def order(model, number):
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (9, 13, 3)])
 @pytest.mark.parametrize("norm", models.NORMS)
-@pytest.mark.parametrize("builder", ["mlp", "small", "medium", "large"])
+@pytest.mark.parametrize("builder", ["mlp", "small", "medium", "wide", "large"])
 def test_any_size_of_image_gives_probabilities(builder, norm, shape):
     options = {"norm": norm} if builder == "mlp" else {"norm": norm, "size": builder}
     model = BUILDERS["mlp" if builder == "mlp" else "cnn"](shape, 10, **options)
