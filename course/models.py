@@ -22,7 +22,7 @@ ERASE_SEED = 500_000  # beyond the seeds that a network hands out
 # Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then how many residual
 # blocks of two convolutions follow, and the dense width; 0 is global average pooling instead of a dense block.
 # "large" spends its time where a filter costs least, on the smallest images, and has skips to be deep at all;
-# "wide" is what it has to beat: the medium network with three times the filters.
+# "wide" is brute force, to compare it with: the medium network with three times the filters.
 CNN_SIZES = {
     "small": (((8,), (16,)), 0, 32),
     "medium": (((16, 16), (32, 32)), 0, 64),
