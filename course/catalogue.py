@@ -105,7 +105,7 @@ EIGHT_PROTOCOL = {
 }  # fmt: skip
 
 # Dropout before the softmax alone: masks of the maps would cost time, too. Shifts by whole pixels do not blur what
-# they shift, and weight decay is what lets few epochs of a large step end well.
+# they shift, and weight decay is what lets a large step end well.
 LARGE_RECIPE = {
     "size": "large", "norm": "batch", "augmentation": "pixel_shift_flip_erase", "dense_rate": 0.2, "conv_rate": 0,
 }  # fmt: skip

@@ -332,7 +332,7 @@ def _augment(x, augmentation, blocks):
     options = {"fill_mode": "constant", "interpolation": interpolation}
     shift = keras.layers.RandomTranslation(0.1, 0.1, **options, seed=shift_seed, name="shift")
     if keras.config.backend() == "jax":
-        shift.supports_jit = True  # Keras says no, for TensorFlow's sake: a step that is not compiled takes 20 times as long
+        shift.supports_jit = True  # Keras says no, for TensorFlow's sake: a step that is not compiled takes many times as long
     x = shift(x)
     if "flip" in augmentation:
         x = keras.layers.RandomFlip("horizontal", seed=flip_seed, name="flip")(x)

@@ -606,7 +606,9 @@ class _Recorder:
 
 def _graphics_card():
     """The name of the GPU that Keras computes on, with a comma in front; empty if there is none."""
-    if not any(device.startswith("gpu") for device in keras.distribution.list_devices()):
+    # Each backend has its own word for where a tensor lies; `keras.distribution` does not know PyTorch's.
+    device = str(keras.ops.convert_to_tensor(0.0).device).lower()
+    if "gpu" not in device and "cuda" not in device:
         return ""
     try:
         names = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True, timeout=20)

@@ -24,6 +24,14 @@ def test_the_core_passes_on_jax():
     assert " passed" in done.stdout
 
 
+def test_a_run_is_trained_and_described_on_pytorch():
+    pytest.importorskip("torch", reason="PyTorch is not installed: python3 run.py torch")
+    test = f"{TESTS / 'test_training.py'}::test_history_is_tidy_and_complete"
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", test]
+    done = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": "torch"}, capture_output=True, text=True, cwd=TESTS.parent)
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout[-5_000:] + done.stderr[-1_000:]
+
+
 def test_the_package_never_names_a_backend():
     """`keras` and `keras.ops` only: the course runs on any backend."""
     sources = sorted((TESTS.parent / "course").rglob("*.py"))
