@@ -145,14 +145,20 @@ EXPERIMENTS = {
         small={"train_size": 2_000, "epochs": 4, "seeds": 1},
     ),
     "per second": Experiment(
-        "Is the large network better for its seconds than the medium one made three times as wide?",
-        arms={"large": {}, "wide": options(size="wide")},
+        "Which network is the better one for its seconds? In as many epochs as take about equally long.",
+        arms={
+            "pyramid": {},
+            "large": options(size="large") | {"epochs": 7},
+            "double": options(size="double") | {"epochs": 6},
+            "wide": options(size="wide") | {"epochs": 4},
+        },
         common={
-            "dataset": "fashion_mnist", "train_size": 6_000, "validation_size": 6_000, "model": "cnn", "options": LARGE_RECIPE,
-            "epochs": 12, "batch_size": 128, "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "cosine", "measure_every": 3,
+            "dataset": "fashion_mnist", "train_size": 6_000, "validation_size": 6_000, "model": "cnn",
+            "options": LARGE_RECIPE | {"size": "pyramid"},
+            "epochs": 12, "batch_size": 128, "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "cosine", "measure_every": 2,
         },
         seeds=5,
-        small={"train_size": 1_000, "epochs": 4, "seeds": 1},
+        small={"train_size": 1_000, "seeds": 1},
     ),
     "exact": Experiment(
         "What do the layers of Keras compute, digit for digit?",

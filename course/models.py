@@ -21,12 +21,15 @@ ERASE_SEED = 500_000  # beyond the seeds that a network hands out
 
 # Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then how many residual
 # blocks of two convolutions follow, and the dense width; 0 is global average pooling instead of a dense block.
-# "large" spends its time where a filter costs least, on the smallest images, and has skips to be deep at all;
-# "wide" is brute force, to compare it with: the medium network with three times the filters.
+# "pyramid" spends its time where a filter costs least: few of them on the full image, twice as many at each halving,
+# and a third halving. "double" and "wide" are brute force, to compare it with: the medium network with two and three
+# times the filters. "large" is deeper, with skips, and an average in place of the dense block.
 CNN_SIZES = {
     "small": (((8,), (16,)), 0, 32),
     "medium": (((16, 16), (32, 32)), 0, 64),
+    "double": (((32, 32), (64, 64)), 0, 128),
     "wide": (((48, 48), (96, 96)), 0, 128),
+    "pyramid": (((32,), (64,), (128,)), 0, 128),
     "large": (((32,), (96,)), 2, 0),
 }
 
@@ -259,10 +262,10 @@ def cnn(
     ----------
     input_shape : tuple of int
         Shape of one image, (height, width, channels); at least 4 pixels a side, which are
-        halved twice.
+        halved twice (8 for "pyramid", which halves them three times). Half of 7 is 4.
     classes : int
         Number of classes.
-    size : {"small", "medium", "wide", "large"}
+    size : {"small", "medium", "double", "wide", "pyramid", "large"}
         Convolutions and filters, see `CNN_SIZES`.
     dense_rate, conv_rate : float
         Probability of *dropping* behind the dense block (for "large", before the softmax), and behind each
@@ -307,7 +310,7 @@ def cnn(
     for stage, convolutions in enumerate(stages, 1):
         for filters in convolutions:
             x = convolution(x, filters)
-        x = keras.layers.MaxPooling2D(2, name=f"pool_{stage}")(x)
+        x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool_{stage}")(x)
     for number in range(1, residual_blocks + 1):
         x = keras.layers.Add(name=f"add_{number}")([x, convolution(convolution(x, filters), filters)])
     if width:

@@ -19,7 +19,7 @@ def order(model, number):
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (9, 13, 3)])
 @pytest.mark.parametrize("norm", models.NORMS)
-@pytest.mark.parametrize("builder", ["mlp", "small", "medium", "wide", "large"])
+@pytest.mark.parametrize("builder", ["mlp", *models.CNN_SIZES])
 def test_any_size_of_image_gives_probabilities(builder, norm, shape):
     options = {"norm": norm} if builder == "mlp" else {"norm": norm, "size": builder}
     model = BUILDERS["mlp" if builder == "mlp" else "cnn"](shape, 10, **options)
@@ -217,6 +217,14 @@ def test_bad_options_are_explained(builder, options, says):
 def test_an_image_too_small_for_the_poolings_is_explained():
     with pytest.raises(ValueError, match="at least 4 pixels a side"):
         models.cnn((3, 28, 1), 10, size="large")
+    with pytest.raises(ValueError, match="at least 8 pixels a side"):
+        models.cnn((28, 7, 1), 10, size="pyramid")
+
+
+def test_no_pixel_is_lost_where_a_side_is_odd():
+    """7 pixels halve to 4: with 3, what stands in the last row and column would be thrown away."""
+    model = models.cnn((28, 28, 1), 10, size="pyramid")
+    assert model.get_layer("pool_3").output.shape[1:] == (4, 4, 128)
 
 
 def test_residual_blocks_add_their_input():
