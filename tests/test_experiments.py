@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from course import catalogue, cli, experiments, sweeps, training
+from course import catalogue, cli, experiments, intervals, sweeps, training
 from typer.testing import CliRunner
 
 
@@ -194,3 +194,14 @@ def test_results_of_a_gpu_are_there_on_every_backend(monkeypatch, backend):
     assert set(rows["backend"]) == {"jax"} and len(history)
     assert len(rows) >= experiments.EXPERIMENTS["large"].seeds and rows["seed"].is_unique
     assert all(json.loads(own)["epochs"] == planned[0].parameters["epochs"] for own in rows["parameters"])
+
+
+@pytest.mark.parametrize("brute_force", ["double", "wide"])
+def test_the_pyramid_is_better_than_brute_force_for_no_more_seconds(brute_force):
+    """What lesson 08 says of the committed runs, seed by seed."""
+    rows, _ = sweeps.load(experiments.plan("per second"))
+    of = rows.pivot(index="seed", columns="arm", values=["accuracy", "loss", "seconds"])
+    assert len(of) >= 5
+    assert intervals.paired_interval(of["accuracy"]["pyramid"], of["accuracy"][brute_force]).low > 0
+    assert intervals.paired_interval(of["loss"]["pyramid"], of["loss"][brute_force]).high < 0
+    assert of["seconds"]["pyramid"].mean() <= of["seconds"][brute_force].mean()
