@@ -21,18 +21,18 @@ ERASE_SEED = 500_000  # beyond the seeds that a network hands out
 
 # Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then how many residual
 # blocks of two convolutions follow, and the dense width; 0 is global average pooling instead of a dense block.
-# "pyramid" spends its time where a filter costs least: few of them on the full image, twice as many at each halving,
-# and a third halving. "double" and "wide" are brute force, to compare it with: the medium network with two and three
-# times the filters. "large" is deeper, with skips, and an average in place of the dense block.
+# "pyramid" is the large network of the eight experiments. It spends its time where a filter costs least: few of them on
+# the full image, twice as many at each halving, and a third halving. The rest is to compare it with: "summit" has a
+# residual block on top of it, "residual" is deeper and ends in an average, "double" and "wide" are brute force, the
+# medium network with two and three times the filters.
 CNN_SIZES = {
     "small": (((8,), (16,)), 0, 32),
     "medium": (((16, 16), (32, 32)), 0, 64),
-    "double": (((32, 32), (64, 64)), 0, 128),
-    "wide": (((48, 48), (96, 96)), 0, 128),
     "pyramid": (((32,), (64,), (128,)), 0, 128),
     "summit": (((32,), (64,), (128,)), 1, 128),
-    "summit2": (((32,), (64,), (128,)), 2, 0),
-    "large": (((32,), (96,)), 2, 0),
+    "residual": (((32,), (96,)), 2, 0),
+    "double": (((32, 32), (64, 64)), 0, 128),
+    "wide": (((48, 48), (96, 96)), 0, 128),
 }
 
 
@@ -258,19 +258,19 @@ def cnn(
 ):
     """Build a convolutional classifier: stages of 3x3 convolutions, one dense block, a softmax.
 
-    "large" is another kind: two residual blocks and global average pooling in place of the dense block.
+    "residual" is another kind: two residual blocks and global average pooling in place of the dense block.
 
     Parameters
     ----------
     input_shape : tuple of int
         Shape of one image, (height, width, channels); at least 4 pixels a side, which are
-        halved twice (8 for "pyramid", which halves them three times). Half of 7 is 4.
+        halved twice (8 for "pyramid" and "summit", which halve them three times). Half of 7 is 4.
     classes : int
         Number of classes.
-    size : {"small", "medium", "double", "wide", "pyramid", "large"}
+    size : {"small", "medium", "pyramid", "summit", "residual", "double", "wide"}
         Convolutions and filters, see `CNN_SIZES`.
     dense_rate, conv_rate : float
-        Probability of *dropping* behind the dense block (for "large", before the softmax), and behind each
+        Probability of *dropping* behind the dense block (for "residual", before the softmax), and behind each
         convolution block, in [0, 1).
     conv_dropout : {"elementwise", "spatial"}
         What `conv_rate` drops: single values, or whole feature maps (Tompson et al. 2015).

@@ -187,7 +187,7 @@ def test_stored_results_are_there_on_every_backend(monkeypatch):
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_results_of_a_gpu_are_there_on_every_backend(monkeypatch, backend):
-    """The large network was trained on JAX, and an earlier recipe of it on TensorFlow, which is not asked for."""
+    """The large network was trained on JAX, and with another recipe on TensorFlow, which is not asked for."""
     monkeypatch.setenv("KERAS_BACKEND", backend)
     planned = experiments.plan("large")
     rows, history = sweeps.load(planned)
@@ -196,8 +196,8 @@ def test_results_of_a_gpu_are_there_on_every_backend(monkeypatch, backend):
     assert all(json.loads(own)["epochs"] == planned[0].parameters["epochs"] for own in rows["parameters"])
 
 
-@pytest.mark.parametrize("brute_force", ["double", "wide"])
-def test_the_pyramid_is_better_than_brute_force_for_no_more_seconds(brute_force):
+@pytest.mark.parametrize("brute_force", ["double", "wide", "residual"])
+def test_the_large_network_is_better_than_brute_force_for_no_more_seconds(brute_force):
     """What lesson 08 says of the committed runs, seed by seed."""
     rows, _ = sweeps.load(experiments.plan("per second"))
     of = rows.pivot(index="seed", columns="arm", values=["accuracy", "loss", "seconds"])

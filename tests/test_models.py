@@ -216,7 +216,7 @@ def test_bad_options_are_explained(builder, options, says):
 
 def test_an_image_too_small_for_the_poolings_is_explained():
     with pytest.raises(ValueError, match="at least 4 pixels a side"):
-        models.cnn((3, 28, 1), 10, size="large")
+        models.cnn((3, 28, 1), 10, size="residual")
     with pytest.raises(ValueError, match="at least 8 pixels a side"):
         models.cnn((28, 7, 1), 10, size="pyramid")
 
@@ -232,7 +232,7 @@ def test_residual_blocks_add_their_input():
     image = np.random.default_rng(0).random((2, 8, 8, 1), dtype="float32")
     for model, first, last in (
         (models.mlp((8, 8, 1), 10, depth=4, residual=True), "activation_1", "add_4"),
-        (models.cnn((8, 8, 1), 10, size="large", norm="batch"), "pool_2", "add_2"),
+        (models.cnn((8, 8, 1), 10, size="residual", norm="batch"), "pool_2", "add_2"),
     ):
         later = [layer for layer in model.layers if layer.name.split("_")[0] in ("conv", "dense")]
         for layer in later[2 if "cnn" in model.name else 1 :]:
@@ -243,6 +243,6 @@ def test_residual_blocks_add_their_input():
         assert float(keras.ops.max(before)) > 0
 
 
-def test_the_large_net_drops_before_the_softmax():
-    model = models.cnn((28, 28, 1), 10, size="large", dense_rate=0.4)
+def test_the_residual_net_drops_before_the_softmax():
+    model = models.cnn((28, 28, 1), 10, size="residual", dense_rate=0.4)
     assert model.layers[-2].rate == 0.4 and model.count_params() < 500_000
