@@ -109,6 +109,10 @@ EIGHT_PROTOCOL = {
 LARGE_RECIPE = {
     "size": "pyramid", "norm": "batch", "augmentation": "pixel_shift_flip_erase", "dense_rate": 0.2, "conv_rate": 0,
 }  # fmt: skip
+PER_SECOND = {
+    "dataset": "fashion_mnist", "train_size": 6_000, "validation_size": 6_000, "model": "cnn", "options": LARGE_RECIPE,
+    "epochs": 12, "batch_size": 128, "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "cosine", "measure_every": 2,
+}  # fmt: skip
 
 EXPERIMENTS = {
     "eight": Experiment(
@@ -152,13 +156,16 @@ EXPERIMENTS = {
             "double": options(size="double") | {"epochs": 6},
             "wide": options(size="wide") | {"epochs": 4},
         },
-        common={
-            "dataset": "fashion_mnist", "train_size": 6_000, "validation_size": 6_000, "model": "cnn",
-            "options": LARGE_RECIPE,
-            "epochs": 12, "batch_size": 128, "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "cosine", "measure_every": 2,
-        },
+        common=PER_SECOND,
         seeds=5,
         small={"train_size": 1_000, "seeds": 1},
+    ),
+    "per second full": Experiment(
+        "And on all images, against the better of the networks that are brute force?",
+        arms={"pyramid": {}, "double": options(size="double") | {"epochs": 6}},
+        common=PER_SECOND | {"train_size": 0, "epochs": 14},
+        seeds=4,
+        small={"train_size": 2_000, "seeds": 1},
     ),
     "exact": Experiment(
         "What do the layers of Keras compute, digit for digit?",
