@@ -196,6 +196,17 @@ def test_results_of_a_gpu_are_there_on_every_backend(monkeypatch, backend):
     assert all(json.loads(own)["epochs"] == planned[0].parameters["epochs"] for own in rows["parameters"])
 
 
+def test_the_large_network_is_one_and_reaches_the_number_of_the_write_up():
+    """The eighth arm, with few images and with all, the one of the record, and the one that is raced, are the same."""
+    large = {name: experiments.plan(name, arms=[arm], seeds=1)[0].parameters["options"]["size"] for name, arm in (
+        ("eight", "large"), ("eight full", "large"), ("large", "large, all images"), ("per second", "pyramid"),
+        ("per second full", "pyramid"),
+    )}  # fmt: skip
+    assert set(large.values()) == {"pyramid"}
+    rows, _ = sweeps.load(experiments.plan("large"))
+    assert len(rows) >= 3 and intervals.mean_interval(rows["accuracy"]).low > 0.948
+
+
 @pytest.mark.parametrize("brute_force", ["double", "wide", "residual"])
 def test_the_large_network_is_better_than_brute_force_for_no_more_seconds(brute_force):
     """What lesson 08 says of the committed runs, seed by seed."""
