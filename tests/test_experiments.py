@@ -216,3 +216,12 @@ def test_the_large_network_is_better_than_brute_force_for_no_more_seconds(brute_
     assert intervals.paired_interval(of["accuracy"]["pyramid"], of["accuracy"][brute_force]).low > 0
     assert intervals.paired_interval(of["loss"]["pyramid"], of["loss"][brute_force]).high < 0
     assert of["seconds"]["pyramid"].mean() <= of["seconds"][brute_force].mean()
+
+
+def test_on_all_images_the_lead_is_not_decided():
+    """What lesson 08 says of the other race; with more seeds that may change, and then the lesson has to."""
+    rows, _ = sweeps.load(experiments.plan("per second full"))
+    of = rows.pivot(index="seed", columns="arm", values=["accuracy", "loss"])
+    assert len(of) >= 4
+    for metric in ("accuracy", "loss"):
+        assert intervals.paired_interval(of[metric]["pyramid"], of[metric]["double"]).verdict() == "undecided"
