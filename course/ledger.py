@@ -348,7 +348,7 @@ CLAIMS = [
         "E8-number", "The large network with all three reaches an accuracy of 0.948.", "E",
         (value("large", "large, all images", "accuracy", "higher", 0.0, offset=0.948),),
         "E's number, of one run and another network; here within the seconds that the results name. The question is whether "
-        "it can be reached: networks and recipes were tried until one did (lesson 08, section 8, keeps them).",
+        "it can be reached: networks and recipes were tried until one did (lesson 08, section 8).",
     ),
     Claim(
         "resnet-152", "Batch norm made networks of 152 layers practical.", "N",
