@@ -10,6 +10,7 @@
 The environment is made from uv.lock in the folder .venv, with the `uv` on the PATH or else with
 one fetched into the folder .uv. From the second run on no network is needed.
 """
+
 # Standard library only, and it must also parse and start on Python 3.6: a wrong Python gets a
 # sentence that says what to do, not a SyntaxError.
 import contextlib
@@ -29,15 +30,30 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # as requires-python in pyproje
 OLDEST_UV = (0, 9)  # as in the test group of pyproject.toml
 TORCH = "torch>=2.6"  # as the extra in pyproject.toml
 # What an instructor's commands need beyond a student's, by extra of pyproject.toml.
-EXTRAS = {"release": "grading", "grade": "grading", "slides": "site", "present": "site", "site": "site"}
+EXTRAS = {
+    "release": "grading",
+    "grade": "grading",
+    "slides": "site",
+    "present": "site",
+    "site": "site",
+}
 SPACE_NEEDED = 3 * 1000**3  # bytes: the environment and the downloads kept by uv
 
 DISK_FULL = "no space left", "os error 28", "errno 28", "os error 112", "quota exceeded"
 NO_NETWORK = (
-    "error sending request", "dns error", "failed to fetch", "failed to download", "timed out",
-    "network connectivity is disabled", "newconnectionerror", "name resolution", "proxyerror",
-    "connection error", "connectionerror", "no matching distribution",
-)  # fmt: skip
+    "error sending request",
+    "dns error",
+    "failed to fetch",
+    "failed to download",
+    "timed out",
+    "network connectivity is disabled",
+    "newconnectionerror",
+    "name resolution",
+    "proxyerror",
+    "connection error",
+    "connectionerror",
+    "no matching distribution",
+)
 
 
 def stop(sentence):
@@ -60,10 +76,21 @@ def plan(arguments):
 def clean_environment(environment):
     """Return a copy in which nothing points uv, pip or Python at somebody else's environment."""
     foreign = {
-        "VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONHOME", "PYTHONPATH",
-        "PIP_TARGET", "PIP_PREFIX", "UV_PROJECT_ENVIRONMENT", "UV_PROJECT", "UV_WORKING_DIR",
-        "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_LOCKED", "UV_NO_EDITABLE",
-    }  # fmt: skip
+        "VIRTUAL_ENV",
+        "CONDA_PREFIX",
+        "CONDA_DEFAULT_ENV",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PIP_TARGET",
+        "PIP_PREFIX",
+        "UV_PROJECT_ENVIRONMENT",
+        "UV_PROJECT",
+        "UV_WORKING_DIR",
+        "UV_PYTHON",
+        "UV_SYSTEM_PYTHON",
+        "UV_LOCKED",
+        "UV_NO_EDITABLE",
+    }
     clean = {name: value for name, value in environment.items() if name not in foreign}
     clean["PIP_USER"] = "0"  # `user = true` in a pip.conf makes pip refuse to fill a venv
     return clean
@@ -88,7 +115,9 @@ def output(command):
 def suitable_python(command):
     """Return the interpreter that a command starts if the course runs on it, else None."""
     # The base interpreter, because the virtual environment it is asked from may be removed.
-    ask = "import sys; print(*sys.version_info[:2], getattr(sys, '_base_executable', sys.executable))"
+    ask = (
+        "import sys; print(*sys.version_info[:2], getattr(sys, '_base_executable', sys.executable))"
+    )
     words = output(command + ["-c", ask]).split(None, 2)
     if len(words) == 3 and OLDEST_PYTHON <= (int(words[0]), int(words[1])) <= NEWEST_PYTHON:
         return words[2].strip()
@@ -127,12 +156,17 @@ def watched(command):
     """Run a command, show what it prints, and return its exit code and what it printed."""
     lines = []
     with subprocess.Popen(
-        command, cwd=ROOT, env=clean_environment(os.environ),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
+        command,
+        cwd=ROOT,
+        env=clean_environment(os.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
         for line in process.stdout:
             lines.append(line.decode(errors="replace"))
-            if not lines[-1].startswith((" + ", " - ", " ~ ", "Audited", "Checked")):  # a list of all packages
+            if not lines[-1].startswith(
+                (" + ", " - ", " ~ ", "Audited", "Checked")
+            ):  # a list of all packages
                 sys.stderr.write(lines[-1])
                 sys.stderr.flush()
     return process.returncode, "".join(lines)
@@ -166,8 +200,11 @@ def find_uv(python):
         for command in [python, "-m", "venv", new], pip + ["--quiet", wanted]:
             code, log = watched(command)
             if code:
-                stop_because(log, "could not make the folder .uv, see above; install uv yourself "
-                             "(https://docs.astral.sh/uv/) and run this again.")  # fmt: skip
+                stop_because(
+                    log,
+                    "could not make the folder .uv, see above; install uv yourself "
+                    "(https://docs.astral.sh/uv/) and run this again.",
+                )
         shutil.rmtree(private, ignore_errors=True)
         os.rename(new, private)
     if not uv_is_good(program(private, "uv")):
@@ -181,15 +218,20 @@ def make_environment(options):
         os.makedirs(PRIVATE, exist_ok=True)
         tempfile.TemporaryFile(dir=ROOT).close()
     except OSError as error:
-        stop_because(str(error), "cannot write to the course's folder (%s); copy the course to a "
-                     "folder of your own and run this again." % error.strerror)  # fmt: skip
+        stop_because(
+            str(error),
+            "cannot write to the course's folder (%s); copy the course to a "
+            "folder of your own and run this again." % error.strerror,
+        )
     with set_up_alone():
         return synchronise(options)
 
 
 @contextlib.contextmanager
 def set_up_alone():
-    """Two set-ups at a time, from two terminals, would take each other's environment for a broken one."""
+    """Two set-ups at a time, from two terminals, would take each other's environment for a broken
+    one.
+    """
     folder = None
     try:
         import fcntl
@@ -223,7 +265,14 @@ def synchronise(options):
         print("Setting up, once (about 400 MB to download) ...", file=sys.stderr)
         if shutil.disk_usage(ROOT).free < SPACE_NEEDED:
             stop("the disk is too full; the set-up needs 3 GB: free some and run this again.")
-    command = [find_uv(ready or interpreter), "sync", "--frozen", "--inexact", "--python", interpreter]
+    command = [
+        find_uv(ready or interpreter),
+        "sync",
+        "--frozen",
+        "--inexact",
+        "--python",
+        interpreter,
+    ]
     if options or not ready:
         # At once: Keras takes far longer to import wherever Python may not write what it compiled.
         command.append("--compile-bytecode")
@@ -235,13 +284,18 @@ def synchronise(options):
     if code == 0 or offline:  # without a network uv fails before it touches the environment
         os.remove(UNFINISHED)
     if code:
-        stop_because(log, "uv could not make the environment, see above; remove the folder .venv "
-                     "and run this again.")  # fmt: skip
+        stop_because(
+            log,
+            "uv could not make the environment, see above; remove the folder .venv "
+            "and run this again.",
+        )
     return python
 
 
 def add_torch():
-    """Put PyTorch's CPU build into the environment; the one on PyPI is for GPUs, and ten times larger."""
+    """Put PyTorch's CPU build into the environment; the one on PyPI is for GPUs, and ten times
+    larger.
+    """
     python = make_environment([])
     uv = find_uv(suitable_python([python]))
     code, log = watched([uv, "pip", "install", "--python", python, "--torch-backend=cpu", TORCH])

@@ -17,9 +17,11 @@ class Experiment:
     common : mapping
         Parameters that all arms share; the rest are the template's defaults.
     seeds : int
-        Repetitions: seeds 0, 1, ... of initial weights, order of the images, masks, and choice of images.
+        Repetitions: seeds 0, 1, ... of initial weights, order of the images, masks, and choice of
+        images.
     small : mapping
-        Parameters of the version that runs in about a minute, where they differ; "seeds" is one of them.
+        Parameters of the version that runs in about a minute, where they differ; "seeds" is one of
+        them.
     template : str
         Name of the notebook, without its ending.
     """
@@ -41,14 +43,30 @@ BOTH = {"norm": "batch", "dense_rate": 0.4, "conv_rate": 0.1}
 ALL_THREE = BOTH | {"augmentation": "shift_flip"}
 BATCH = {"norm": "batch"}
 # Of the ledger: long enough for the networks to fit their images, short enough for a laptop.
-MIXED = {"dataset": "fashion_mnist", "model": "mlp", "epochs": 15, "measure_every": 5}  # dense where an arm says no more
+MIXED = {
+    "dataset": "fashion_mnist",
+    "model": "mlp",
+    "epochs": 15,
+    "measure_every": 5,
+}  # dense where an arm says no more
 DENSE = MIXED | {"options": {"width": 128}}
-CONV = {"dataset": "fashion_mnist", "model": "cnn", "options": {"size": "small"}, "epochs": 12, "measure_every": 4}
+CONV = {
+    "dataset": "fashion_mnist",
+    "model": "cnn",
+    "options": {"size": "small"},
+    "epochs": 12,
+    "measure_every": 4,
+}
 
 
 def _two_by_two():
     """Batch norm, dropout, both, neither: dense and conv, with few and with more images."""
-    kinds = {"plain": {}, "batch norm": BATCH, "dropout": {"rate": 0.5}, "both": BATCH | {"rate": 0.5}}
+    kinds = {
+        "plain": {},
+        "batch norm": BATCH,
+        "dropout": {"rate": 0.5},
+        "both": BATCH | {"rate": 0.5},
+    }
     arms = {}
     for kind, extra in kinds.items():
         looks = ["monte_carlo", "dropout_on", "active"] if "rate" in extra else ["active"]
@@ -66,10 +84,15 @@ def _batch_sizes():
     for norm in ("batch", "layer"):
         for size in (2, 4, 8, 16, 64):
             looks = ["recomputed"] if norm == "batch" else []
-            arms[f"dense {norm}, batch {size}"] = options(width=128, norm=norm) | {"batch_size": size, "measure": looks}
+            arms[f"dense {norm}, batch {size}"] = options(width=128, norm=norm) | {
+                "batch_size": size,
+                "measure": looks,
+            }
     for norm in ("batch", "group"):
         for size in (2, 16):
-            arms[f"conv {norm}, batch {size}"] = CONV | options(size="small", norm=norm) | {"batch_size": size, "epochs": 4}
+            arms[f"conv {norm}, batch {size}"] = (
+                CONV | options(size="small", norm=norm) | {"batch_size": size, "epochs": 4}
+            )
     return arms
 
 
@@ -82,9 +105,9 @@ def _order():
             "dropout in the last block": {"rate": [0, 0, 0.5]},
             "no dropout": {},
         }.items():
-            arms[f"{name}, width {width}"] = options(width=width, depth=3, norm="batch", **extra) | {
-                "measure": ["variance_shift"] if extra.get("rate") == 0.5 else []
-            }
+            arms[f"{name}, width {width}"] = options(
+                width=width, depth=3, norm="batch", **extra
+            ) | {"measure": ["variance_shift"] if extra.get("rate") == 0.5 else []}
     return arms
 
 
@@ -99,38 +122,69 @@ EIGHT = {
     "large": options(size="pyramid", **ALL_THREE),
 }
 EIGHT_PROTOCOL = {
-    "dataset": "fashion_mnist", "train_size": 4_000, "validation_size": 6_000, "model": "cnn",
-    "options": {"size": "medium"}, "epochs": 60, "batch_size": 64, "learning_rate": 1e-3, "schedule": "cosine",
-    "measure_every": 5, "measure": ["test"],
-}  # fmt: skip
+    "dataset": "fashion_mnist",
+    "train_size": 4_000,
+    "validation_size": 6_000,
+    "model": "cnn",
+    "options": {"size": "medium"},
+    "epochs": 60,
+    "batch_size": 64,
+    "learning_rate": 1e-3,
+    "schedule": "cosine",
+    "measure_every": 5,
+    "measure": ["test"],
+}
 
-# Dropout before the softmax alone: masks of the maps would cost time, too. Shifts by whole pixels do not blur what
-# they shift, and weight decay is what lets a large step end well.
+# Dropout before the softmax alone: masks of the maps would cost time, too. Shifts by whole pixels
+# do not blur what they shift, and weight decay is what lets a large step end well.
 LARGE_RECIPE = {
-    "size": "pyramid", "norm": "batch", "augmentation": "pixel_shift_flip_erase", "dense_rate": 0.2, "conv_rate": 0,
-}  # fmt: skip
+    "size": "pyramid",
+    "norm": "batch",
+    "augmentation": "pixel_shift_flip_erase",
+    "dense_rate": 0.2,
+    "conv_rate": 0,
+}
 PER_SECOND = {
-    "dataset": "fashion_mnist", "train_size": 6_000, "validation_size": 6_000, "model": "cnn", "options": LARGE_RECIPE,
-    "epochs": 12, "batch_size": 128, "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "cosine", "measure_every": 2,
-}  # fmt: skip
+    "dataset": "fashion_mnist",
+    "train_size": 6_000,
+    "validation_size": 6_000,
+    "model": "cnn",
+    "options": LARGE_RECIPE,
+    "epochs": 12,
+    "batch_size": 128,
+    "optimizer": "adamw",
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "measure_every": 2,
+}
 
 EXPERIMENTS = {
     "eight": Experiment(
-        "What do augmentation, batch norm and dropout each bring a convolutional network, and together?",
+        "What do augmentation, batch norm and dropout each bring a convolutional network, and"
+        " together?",
         arms=EIGHT,
         common=EIGHT_PROTOCOL,
         seeds=5,
         small={"train_size": 1_000, "epochs": 8, "measure_every": 2, "seeds": 1},
     ),
     "eight full": Experiment(
-        "And what do they bring on all of Fashion-MNIST? In 24 epochs, which want a GPU, or a night.",
+        "And what do they bring on all of Fashion-MNIST? In 24 epochs, which want a GPU, or a"
+        " night.",
         arms=EIGHT,
-        common=EIGHT_PROTOCOL | {"train_size": 0, "epochs": 24, "batch_size": 256, "learning_rate": 2e-3, "measure_every": 4},
+        common=EIGHT_PROTOCOL
+        | {
+            "train_size": 0,
+            "epochs": 24,
+            "batch_size": 256,
+            "learning_rate": 2e-3,
+            "measure_every": 4,
+        },
         seeds=5,
         small={"train_size": 1_000, "epochs": 8, "batch_size": 64, "measure_every": 2, "seeds": 1},
     ),
     "cost": Experiment(
-        "What does a run of each of the eight cost? For a machine that does nothing else: `--workers 1`.",
+        "What does a run of each of the eight cost? For a machine that does nothing else:"
+        " `--workers 1`.",
         arms=EIGHT,
         common=EIGHT_PROTOCOL | {"epochs": 3, "measure": []},
         seeds=2,
@@ -140,16 +194,25 @@ EXPERIMENTS = {
         "How far does the large network come on all of Fashion-MNIST?",
         arms={"large, all images": {}},
         common={
-            "dataset": "fashion_mnist", "train_size": 0, "validation_size": 6_000, "model": "cnn",
+            "dataset": "fashion_mnist",
+            "train_size": 0,
+            "validation_size": 6_000,
+            "model": "cnn",
             "options": LARGE_RECIPE,
-            "epochs": 200, "batch_size": 256, "optimizer": "adamw", "learning_rate": 4e-3, "schedule": "cosine",
-            "measure_every": 5, "measure": ["test", "mirrored"],
+            "epochs": 200,
+            "batch_size": 256,
+            "optimizer": "adamw",
+            "learning_rate": 4e-3,
+            "schedule": "cosine",
+            "measure_every": 5,
+            "measure": ["test", "mirrored"],
         },
         seeds=3,
         small={"train_size": 2_000, "epochs": 4, "seeds": 1},
     ),
     "per second": Experiment(
-        "Which network is the better one for its seconds? In as many epochs as take about equally long.",
+        "Which network is the better one for its seconds? In as many epochs as take about equally"
+        " long.",
         arms={
             "pyramid": {},
             "residual": options(size="residual") | {"epochs": 7},
@@ -180,14 +243,19 @@ EXPERIMENTS = {
     ),
     "rates": Experiment(
         "How much dropout is good for a dense network?",
-        arms={f"rate {rate}": options(rate=rate) for rate in (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)},
+        arms={
+            f"rate {rate}": options(rate=rate)
+            for rate in (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+        },
         common=DENSE | {"epochs": 30, "measure_every": 10},
         small={"epochs": 10, "seeds": 2},
     ),
     "data size": Experiment(
         "For how many training images does dropout help most?",
         arms={
-            f"{size} images, {name}": options(rate=rate) | {"train_size": size, "epochs": epochs, "batch_size": 50}
+            f"{size} images, {name}": (
+                options(rate=rate) | {"train_size": size, "epochs": epochs, "batch_size": 50}
+            )
             for size, epochs in ((100, 150), (500, 60), (1_000, 40), (5_000, 15), (20_000, 8))
             for name, rate in (("plain", 0), ("dropout", 0.5))
         },
@@ -207,13 +275,20 @@ EXPERIMENTS = {
         small={"epochs": 5, "seeds": 1},
     ),
     "learning rates": Experiment(
-        "Which learning rates does gradient descent bear with batch norm, and does it get there sooner?",
+        "Which learning rates does gradient descent bear with batch norm, and does it get there"
+        " sooner?",
         arms={
             f"{name}, learning rate {rate}": options(**extra) | {"learning_rate": rate}
             for name, extra in (("plain", {}), ("batch norm", BATCH))
             for rate in (0.1, 1.0, 3.0)
         },
-        common=DENSE | {"optimizer": "sgd", "measure_every": 1, "measure": ["target"], "options": {"width": 128, "depth": 3}},
+        common=DENSE
+        | {
+            "optimizer": "sgd",
+            "measure_every": 1,
+            "measure": ["target"],
+            "options": {"width": 128, "depth": 3},
+        },
         small={"epochs": 6, "seeds": 2},
     ),
     "initial scales": Experiment(
@@ -266,7 +341,12 @@ EXPERIMENTS = {
     "momentum": Experiment(
         "After how many steps can inference be trusted, when the momentum is 0.99?",
         arms={f"{31 * epochs} steps": {"epochs": epochs} for epochs in (3, 10, 32)},
-        common=DENSE | options(width=128, norm="batch") | {"batch_norm_momentum": 0.99, "measure": ["recomputed"]},
+        common=DENSE
+        | options(width=128, norm="batch")
+        | {
+            "batch_norm_momentum": 0.99,
+            "measure": ["recomputed"],
+        },
         small={"seeds": 3},
     ),
     "moving input": Experiment(
@@ -276,14 +356,22 @@ EXPERIMENTS = {
             "batch norm": options(norm="batch"),
             "noisy batch norm": options(norm="batch", drift=0.3),
         },
-        common=DENSE | {
-            "options": {"width": 128, "depth": 6}, "optimizer": "sgd", "learning_rate": 0.1, "record_every": 5, "measure": ["drift"],
+        common=DENSE
+        | {
+            "options": {"width": 128, "depth": 6},
+            "optimizer": "sgd",
+            "learning_rate": 0.1,
+            "record_every": 5,
+            "measure": ["drift"],
         },
         small={"epochs": 5, "seeds": 2},
     ),
     "modes": Experiment(
         "What happens with the statistics of the batch at inference?",
-        arms={"dense": options(width=128, norm="batch"), "conv": CONV | options(size="small", norm="batch")},
+        arms={
+            "dense": options(width=128, norm="batch"),
+            "conv": CONV | options(size="small", norm="batch"),
+        },
         common=MIXED | {"measure": ["batch_statistics"]},
         small={"epochs": 5, "seeds": 2},
     ),
@@ -308,4 +396,4 @@ EXPERIMENTS = {
         small={"seeds": 1},
         template="transformer",
     ),
-}  # fmt: skip
+}

@@ -1,22 +1,29 @@
 """The decision rule of the ledger: from contrasts paired by seed to a verdict.
 
-Written down before the runs, and tested on made-up sweeps whose truth is known (tests/test_claims.py).
+Written down before the runs, and tested on made-up sweeps whose truth is known
+(tests/test_claims.py).
 
-1. A *contrast* is a sum of metrics of arms with weights, such as "both - batch norm", taken seed by seed.
-2. Its interval is SciPy's bootstrap of the mean over seeds. With few seeds a bootstrap interval is too narrow,
-   hence a nominal 99.5 %: with eight seeds or more, and noise that is as likely up as down, normal or with heavy
-   tails, it misses the truth in at most 2.5 % of cases on either side. (At a nominal 99 % it was 2.7 to 3.0 %.)
-   With fewer seeds it is Student's t interval at 95 %. Skewed noise is another matter: with that of an
-   exponential distribution either misses in up to 12 % of cases on one side. The difference of two arms
-   whose noise is skewed alike has no skew.
-3. The contrast *supports* its claim if the whole interval lies where the claim says, by more than the smallest
-   difference that matters; it *contradicts* it if the whole interval lies where the claim does not; else it is
-   *undecided*, and says how many more seeds it would probably take.
-4. The claim *holds* if all its contrasts support it, *does not hold* if all contradict it, *depends* if some
-   support and some contradict it. If no such pair settles it and one is undecided, the claim is *undecided*.
-5. An undecided contrast may get one *second look*: more seeds for the arms it compares, their number fixed before
-   they run. Two looks err more often than one: first at 8 seeds and, if undecided, at 24 or 48, in at most 4 % of cases
-   on either side. (This point is younger: written after the first looks, and before the second ones.)
+1. A *contrast* is a sum of metrics of arms with weights, such as "both - batch norm", taken seed by
+seed. 2. Its interval is SciPy's bootstrap of the mean over seeds. With few seeds a bootstrap
+interval is too narrow,
+   hence a nominal 99.5 %: with eight seeds or more, and noise that is as likely up as down, normal
+   or with heavy tails, it misses the truth in at most 2.5 % of cases on either side. (At a nominal
+   99 % it was 2.7 to 3.0 %.) With fewer seeds it is Student's t interval at 95 %. Skewed noise is
+   another matter: with that of an exponential distribution either misses in up to 12 % of cases on
+   one side. The difference of two arms whose noise is skewed alike has no skew.
+3. The contrast *supports* its claim if the whole interval lies where the claim says, by more than
+the smallest
+   difference that matters; it *contradicts* it if the whole interval lies where the claim does not;
+   else it is *undecided*, and says how many more seeds it would probably take.
+4. The claim *holds* if all its contrasts support it, *does not hold* if all contradict it,
+*depends* if some
+   support and some contradict it. If no such pair settles it and one is undecided, the claim is
+   *undecided*.
+5. An undecided contrast may get one *second look*: more seeds for the arms it compares, their
+number fixed before
+   they run. Two looks err more often than one: first at 8 seeds and, if undecided, at 24 or 48, in
+   at most 4 % of cases on either side. (This point is younger: written after the first looks, and
+   before the second ones.)
 """
 
 from collections.abc import Mapping
@@ -67,7 +74,10 @@ class Contrast:
         if self.expected not in EXPECTED:
             raise ValueError(f"expected is {self.expected!r}; choose one of {', '.join(EXPECTED)}.")
         if self.smallest < 0 or (self.expected == "same" and not self.smallest):
-            raise ValueError(f"smallest is {self.smallest}; give the least difference that matters, above 0 for 'same'.")
+            raise ValueError(
+                f"smallest is {self.smallest}; give the least difference that matters, above 0 for"
+                " 'same'."
+            )
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,8 @@ class Finding:
     interval : course.intervals.Interval
     says : {"supports", "contradicts", "undecided"}
     more_seeds : int or None
-        If undecided: about how many more seeds would decide it, if mean and spread stay; None: more than a thousand.
+        If undecided: about how many more seeds would decide it, if mean and spread stay; None: more
+        than a thousand.
     """
 
     contrast: Contrast
@@ -135,9 +146,16 @@ def interval(values):
     if len(values) < ENOUGH_SEEDS or values.std() == 0:
         return checked
     found = stats.bootstrap(
-        (values,), np.mean, confidence_level=CONFIDENCE, method="percentile", n_resamples=RESAMPLES, rng=np.random.default_rng(0)
-    ).confidence_interval  # fmt: skip
-    return intervals.Interval(checked.mean, float(found.low), float(found.high), len(values), CONFIDENCE)
+        (values,),
+        np.mean,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return intervals.Interval(
+        checked.mean, float(found.low), float(found.high), len(values), CONFIDENCE
+    )
 
 
 def judge(contrast, values):
@@ -150,13 +168,21 @@ def judge(contrast, values):
     values = pd.Series(values, dtype=float)
     found, least = interval(values), contrast.smallest
     # Mirrored, "lower" is "higher".
-    low, high = (-found.high, -found.low) if contrast.expected == "lower" else (found.low, found.high)
+    low, high = (
+        (-found.high, -found.low) if contrast.expected == "lower" else (found.low, found.high)
+    )
     if contrast.expected == "same":
         supports, contradicts = -least <= low and high <= least, low > least or high < -least
     else:
         supports, contradicts = low > least, high < least or high == low <= least
     says = "supports" if supports else "contradicts" if contradicts else "undecided"
-    return Finding(contrast, values, found, says, _more_seeds(contrast, found, values) if says == "undecided" else 0)
+    return Finding(
+        contrast,
+        values,
+        found,
+        says,
+        _more_seeds(contrast, found, values) if says == "undecided" else 0,
+    )
 
 
 def _more_seeds(contrast, found, values):
@@ -173,12 +199,16 @@ def _more_seeds(contrast, found, values):
 
 
 def p_value(finding):
-    """How surprising the finding would be if the truth lay on the nearest boundary, by Student's t; two-sided.
+    """How surprising the finding would be if the truth lay on the nearest boundary, by Student's t;
+    two-sided.
 
-    For corrections over many contrasts only: the verdicts go by intervals. Without spread between seeds it is 0.
+    For corrections over many contrasts only: the verdicts go by intervals. Without spread between
+    seeds it is 0.
     """
     count = len(finding.values)
-    distance = min(abs(finding.interval.mean - boundary) for boundary in _boundaries(finding.contrast))
+    distance = min(
+        abs(finding.interval.mean - boundary) for boundary in _boundaries(finding.contrast)
+    )
     error = finding.values.std(ddof=1) / np.sqrt(count)
     return float(2 * stats.t.sf(distance / error, count - 1)) if error > 0 else 0.0
 
@@ -232,14 +262,24 @@ def contrast_values(contrast, rows):
         if not len(mine):
             raise ValueError(f"{contrast.experiment!r} has no runs of the arm {arm!r}.")
         if metric not in mine or mine[metric].isna().all():
-            raise ValueError(f"The runs of the arm {arm!r} of {contrast.experiment!r} have no metric {metric!r}.")
+            raise ValueError(
+                f"The runs of the arm {arm!r} of {contrast.experiment!r} have no metric {metric!r}."
+            )
         if mine["seed"].duplicated().any():
-            raise ValueError(f"The arm {arm!r} of {contrast.experiment!r} has a seed twice: its runs are of two settings.")
+            raise ValueError(
+                f"The arm {arm!r} of {contrast.experiment!r} has a seed twice: its runs are of two"
+                " settings."
+            )
         parts.append(weight * mine.set_index("seed")[metric].astype(float))
     # Seeds that every arm has; a run that diverged stays, as NaN, and is refused by the interval.
-    paired = pd.concat(parts, axis=1, join="inner").sum(axis=1, skipna=False).sort_index() - contrast.offset
+    paired = (
+        pd.concat(parts, axis=1, join="inner").sum(axis=1, skipna=False).sort_index()
+        - contrast.offset
+    )
     if len(paired) < 2:
-        raise ValueError(f"{contrast.name!r} needs two seeds that all its arms have; there are {len(paired)}.")
+        raise ValueError(
+            f"{contrast.name!r} needs two seeds that all its arms have; there are {len(paired)}."
+        )
     return paired
 
 

@@ -17,7 +17,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -25,7 +32,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console()
 
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
-WARM_SYSTEM = sys.platform == "linux"  # Windows cannot fork; on macOS, forks of a process with many libraries may crash
+WARM_SYSTEM = (
+    sys.platform == "linux"
+)  # Windows cannot fork; on macOS, forks of a process with many libraries may crash
 
 
 @app.callback()
@@ -79,7 +88,8 @@ def lab_command(options: list[str], root: Path, lesson: str = FIRST_LESSON) -> l
 
 
 def lab_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of JupyterLab, in which kernels start with Keras imported (course/warm.py).
+    """Return the environment of JupyterLab, in which kernels start with Keras imported
+    (course/warm.py).
 
     Parameters
     ----------
@@ -92,10 +102,17 @@ def lab_environment(environment: Mapping[str, str]) -> dict[str, str]:
         A copy, with the choice of the kernels' provisioner where that is tested and installed.
     """
     # An installation older than the provisioner does not know it, and then no kernel would start.
-    if not WARM_SYSTEM or not entry_points(group="jupyter_client.kernel_provisioners", name="course-warm"):
+    if not WARM_SYSTEM or not entry_points(
+        group="jupyter_client.kernel_provisioners", name="course-warm"
+    ):
         return dict(environment)
-    # The first kernel waits for the import that began with JupyterLab: a second one beside it takes longer.
-    return {"JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "60", **environment}
+    # The first kernel waits for the import that began with JupyterLab: a second one beside it takes
+    # longer.
+    return {
+        "JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm",
+        "COURSE_WARM_SECONDS": "60",
+        **environment,
+    }
 
 
 @app.command(
@@ -114,7 +131,9 @@ def lab(context: typer.Context) -> None:
         raise typer.Exit(1)
     command = lab_command(context.args, root)
     if os.name != "nt":
-        os.execve(command[0], command, lab_environment(os.environ))  # Ctrl-C and signals then reach JupyterLab alone
+        os.execve(
+            command[0], command, lab_environment(os.environ)
+        )  # Ctrl-C and signals then reach JupyterLab alone
     # Windows cannot replace a process: wait, and leave Ctrl-C to JupyterLab.
     signal.signal(signal.SIGINT, lambda *_: None)
     raise typer.Exit(subprocess.call(command))
@@ -125,20 +144,35 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def find_lessons(numbers: list[str]) -> list[Path]:
     """The notebooks of these lessons, such as 02; of all lessons if no number is given."""
-    lessons = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+    lessons = {
+        path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    }
     if unknown := [number for number in numbers if number.zfill(2) not in lessons]:
-        console.print(f"There is no lesson {unknown[0]!r}: say one of {', '.join(lessons)}.", style="red", markup=False)
+        console.print(
+            f"There is no lesson {unknown[0]!r}: say one of {', '.join(lessons)}.",
+            style="red",
+            markup=False,
+        )
         raise typer.Exit(1)
     return [lessons[number.zfill(2)] for number in numbers] or list(lessons.values())
 
 
 @app.command()
 def slides(
-    lessons: Annotated[list[str] | None, typer.Argument(help="Numbers of lessons, such as 02 04; none: all.")] = None,
+    lessons: Annotated[
+        list[str] | None, typer.Argument(help="Numbers of lessons, such as 02 04; none: all.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the decks.")] = ROOT / "build" / "slides",
-    pdf: Annotated[bool, typer.Option("--pdf", help="Print each deck into a PDF file, too; needs Chromium, Chrome or Edge.")] = False,
+    pdf: Annotated[
+        bool,
+        typer.Option(
+            "--pdf", help="Print each deck into a PDF file, too; needs Chromium, Chrome or Edge."
+        ),
+    ] = False,
 ) -> None:
-    """Make a deck of each lesson: one HTML file that needs no network. Its keys: arrows, s (speaker), c (contents), f (full screen)."""
+    """Make a deck of each lesson: one HTML file that needs no network. Its keys: arrows, s
+    (speaker), c (contents), f (full screen).
+    """
     from course import slides as decks
 
     try:
@@ -146,34 +180,52 @@ def slides(
             made = decks.write(path, out)
             console.print(str(made), soft_wrap=True, markup=False, highlight=False)
             if pdf:
-                console.print(str(decks.print_pdf(made)), soft_wrap=True, markup=False, highlight=False)
+                console.print(
+                    str(decks.print_pdf(made)), soft_wrap=True, markup=False, highlight=False
+                )
     except decks.SlidesError as error:
         console.print(str(error), style="red", soft_wrap=True, markup=False)
         raise typer.Exit(1) from None
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def present(context: typer.Context, lesson: Annotated[str, typer.Argument(help="Number of the lesson, such as 02.")]) -> None:
-    """Present a lesson inside JupyterLab, with working sliders: F4 runs all cells, arrows turn. Options go to JupyterLab."""
+def present(
+    context: typer.Context,
+    lesson: Annotated[str, typer.Argument(help="Number of the lesson, such as 02.")],
+) -> None:
+    """Present a lesson inside JupyterLab, with working sliders: F4 runs all cells, arrows turn.
+    Options go to JupyterLab.
+    """
     (path,) = find_lessons([lesson])
     if not find_spec("jupyterlab_slideshow"):
         console.print(
-            "To present inside JupyterLab you need jupyterlab-slideshow. Say: uv sync --inexact --extra site   "
-            'or: pip install -e ".[site]"', style="red", soft_wrap=True, markup=False,
-        )  # fmt: skip
+            "To present inside JupyterLab you need jupyterlab-slideshow. Say: uv sync --inexact"
+            ' --extra site   or: pip install -e ".[site]"',
+            style="red",
+            soft_wrap=True,
+            markup=False,
+        )
         raise typer.Exit(1)
     command = lab_command(context.args, ROOT, path.relative_to(ROOT).as_posix())
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is JupyterLab's
     with TemporaryDirectory() as folder:
         write_settings(Path(folder))
-        code = subprocess.call(command, env=lab_environment(os.environ | {"JUPYTERLAB_SETTINGS_DIR": folder}))
+        code = subprocess.call(
+            command, env=lab_environment(os.environ | {"JUPYTERLAB_SETTINGS_DIR": folder})
+        )
     raise typer.Exit(code)
 
 
 def write_settings(folder: Path) -> None:
-    """Write JupyterLab's settings for a lecture, which must not outlive it: it presents at once, in large type, and F4 runs all."""
+    """Write JupyterLab's settings for a lecture, which must not outlive it: it presents at once, in
+    large type, and F4 runs all.
+    """
     large = {"code-font-size": "18px", "content-font-size1": "20px"}
-    run_all = {"command": "notebook:run-all-cells", "keys": ["F4"], "selector": "body"}  # the menu is hidden
+    run_all = {
+        "command": "notebook:run-all-cells",
+        "keys": ["F4"],
+        "selector": "body",
+    }  # the menu is hidden
     settings = {
         "jupyterlab-slideshow/plugin": {"active": True},
         "@jupyterlab/apputils-extension/themes": {"overrides": large},
@@ -187,12 +239,20 @@ def write_settings(folder: Path) -> None:
 
 @app.command()
 def site(
-    out: Annotated[Path, typer.Option(help="Folder of the site; an earlier one in it is replaced.")] = ROOT / "build" / "site",
+    out: Annotated[
+        Path, typer.Option(help="Folder of the site; an earlier one in it is replaced.")
+    ] = ROOT / "build" / "site",
     repository: Annotated[
-        str, typer.Option(envvar="COURSE_REPOSITORY", help="https://github.com/OWNER/NAME: adds links to Binder and Colab.")
+        str,
+        typer.Option(
+            envvar="COURSE_REPOSITORY",
+            help="https://github.com/OWNER/NAME: adds links to Binder and Colab.",
+        ),
     ] = "",
 ) -> None:
-    """Build the course as a web site, with a cheat sheet in HTML and PDF: pages that need no network, and no kernel."""
+    """Build the course as a web site, with a cheat sheet in HTML and PDF: pages that need no
+    network, and no kernel.
+    """
     from course import site as sites
     from course.slides import SlidesError
 
@@ -204,7 +264,9 @@ def site(
     console.print(str(out / "index.html"), soft_wrap=True, markup=False, highlight=False)
 
 
-Out = Annotated[Path | None, typer.Option(help="Folder of the results; by default results/ of the course.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Folder of the results; by default results/ of the course.")
+]
 
 
 @app.command()
@@ -212,15 +274,26 @@ def experiment(
     name: Annotated[str, typer.Argument(help="Which: `course results` lists them.")],
     parameter: Annotated[
         list[str] | None,
-        typer.Option("-p", "--parameter", help="key=value: change a parameter of the template in every arm; repeatable."),
+        typer.Option(
+            "-p",
+            "--parameter",
+            help="key=value: change a parameter of the template in every arm; repeatable.",
+        ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="fashion_mnist, digits or auto.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many repetitions of each arm.")] = None,
     epochs: Annotated[int | None, typer.Option(help="The same as -p epochs=...")] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Only this arm; repeatable.")] = None,
-    small: Annotated[bool, typer.Option("--small", help="The version that takes about a minute.")] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time on this machine; by default one a core.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="The version that takes about a minute.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time on this machine; by default one a core."),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")
+    ] = None,
     out: Out = None,
 ) -> None:
     """Run an experiment: what is missing of it. Stop it when you like; run again, it goes on."""
@@ -230,7 +303,9 @@ def experiment(
         changes = dict(_parameter(text) for text in parameter or [])
         if epochs is not None:
             changes["epochs"] = epochs
-        runs = experiments.plan(name, dataset=dataset, seeds=seeds, small=small, parameters=changes, arms=arm)
+        runs = experiments.plan(
+            name, dataset=dataset, seeds=seeds, small=small, parameters=changes, arms=arm
+        )
         if changes or dataset:
             with console.status("Checking the parameters ..."):
                 experiments.check(runs)
@@ -244,31 +319,53 @@ def run_sweep(runs, out, workers, scheduler):
     from course import sweeps
 
     out = out or sweeps.RESULTS
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ]
     columns += [TextColumn("left:"), _TimeLeft()]
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(runs[0].experiment, total=len(runs), end=None)
 
         def report(run, error, outcome):
-            progress.update(task, completed=len(outcome.done) + len(outcome.failed), end=monotonic() + outcome.left)
+            progress.update(
+                task,
+                completed=len(outcome.done) + len(outcome.failed),
+                end=monotonic() + outcome.left,
+            )
             if not console.is_terminal or error:
                 state = f"failed: {error}" if error else "done"
-                progress.console.print(f"{run.arm}, seed {run.seed}: {state}", style="red" if error else None, markup=False)
+                progress.console.print(
+                    f"{run.arm}, seed {run.seed}: {state}",
+                    style="red" if error else None,
+                    markup=False,
+                )
 
         def begin(outcome):
             progress.update(task, total=len(runs) - len(outcome.present))
 
-        outcome = sweeps.sweep(runs, out, workers=workers, scheduler=scheduler, report=report, begin=begin)
+        outcome = sweeps.sweep(
+            runs, out, workers=workers, scheduler=scheduler, report=report, begin=begin
+        )
     folder = Path(out) / runs[0].experiment
     console.print(
-        f"{len(outcome.done)} runs done, {len(outcome.present)} were there already, {len(outcome.failed)} failed; "
-        f"{outcome.seconds:.0f} s. Results: {folder / 'runs.parquet'}",
-        soft_wrap=True, markup=False,
-    )  # fmt: skip
+        f"{len(outcome.done)} runs done, {len(outcome.present)} were there already,"
+        f" {len(outcome.failed)} failed; {outcome.seconds:.0f} s. Results:"
+        f" {folder / 'runs.parquet'}",
+        soft_wrap=True,
+        markup=False,
+    )
     for run, error in outcome.failed:
         places = [folder / "failed" / run.key / sweeps.NOTEBOOK, folder / "logs" / f"{run.key}.log"]
         where = next((place for place in places if place.exists()), folder / "logs")
-        console.print(f"  {run.arm}, seed {run.seed}: {error}\n    {where}", soft_wrap=True, markup=False, style="red")
+        console.print(
+            f"  {run.arm}, seed {run.seed}: {error}\n    {where}",
+            soft_wrap=True,
+            markup=False,
+            style="red",
+        )
     return outcome
 
 
@@ -277,7 +374,9 @@ class _TimeLeft(ProgressColumn):
 
     def render(self, task):
         end = task.fields["end"]
-        return Text("-" if end is None else str(timedelta(seconds=max(0, round(end - monotonic())))))
+        return Text(
+            "-" if end is None else str(timedelta(seconds=max(0, round(end - monotonic()))))
+        )
 
 
 @app.command()
@@ -342,12 +441,24 @@ def _explained():
 
 @app.command()
 def claims(
-    claim: Annotated[str | None, typer.Argument(help="Id of a claim to test here and now, in about a minute.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Run all experiments of the ledger: overnight, or on a cluster.")] = False,
+    claim: Annotated[
+        str | None, typer.Argument(help="Id of a claim to test here and now, in about a minute.")
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Run all experiments of the ledger: overnight, or on a cluster."
+        ),
+    ] = False,
     dataset: Annotated[str | None, typer.Option(help="fashion_mnist, digits or auto.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many repetitions.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Runs at a time on this machine; by default one a core.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time on this machine; by default one a core."),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")
+    ] = None,
     out: Out = None,
 ) -> None:
     """Show the ledger of claims and verdicts; with an id, test that claim on a small scale."""
@@ -357,7 +468,8 @@ def claims(
         if everything:
             for name in experiments.EXPERIMENTS:
                 runs = experiments.plan(name, dataset=dataset, seeds=seeds)
-                # What took a GPU is not computed again, for hours, because this machine has another backend.
+                # What took a GPU is not computed again, for hours, because this machine has another
+                # backend.
                 missing = sweeps.computed_nowhere(runs, out or sweeps.RESULTS)
                 if missing:
                     run_sweep(missing, out, workers, scheduler)
@@ -377,37 +489,63 @@ def claims(
             raise sweeps.SweepError(entry.missing)
         console.print(_rich(ledger.details(entry), one.id))
         (committed,) = [line for line in ledger.look_up() if line.claim is one]
-        console.print(f"Here, on a small scale: {entry.verdict}. In the ledger: {committed.verdict}.", style="bold")
+        console.print(
+            f"Here, on a small scale: {entry.verdict}. In the ledger: {committed.verdict}.",
+            style="bold",
+        )
         if one.known:
             console.print(one.known, markup=False)
 
 
 @app.command()
 def release(
-    names: Annotated[list[str] | None, typer.Argument(help="Which assignments, such as 02_batch_norm; by default all.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; say what differs from exercises/ as it is.")] = False,
-    solutions: Annotated[Path | None, typer.Option(help="Folder of the assignments; by default solutions/ of the course.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the students' versions; by default exercises/ of the course.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which assignments, such as 02_batch_norm; by default all."),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; say what differs from exercises/ as it is."),
+    ] = False,
+    solutions: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the assignments; by default solutions/ of the course."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the students' versions; by default exercises/ of the course."),
+    ] = None,
 ) -> None:
-    """Make the students' version of the exercises, without answers and hidden checks (for instructors)."""
+    """Make the students' version of the exercises, without answers and hidden checks (for
+    instructors).
+    """
     with _explained_grading():
         from course.grading import release as releases
 
         solutions, out = solutions or releases.SOLUTIONS, out or releases.EXERCISES
         names = names or releases.assignments(solutions)
         if not names:
-            raise ValueError(f"There are no assignments in {solutions}: each is a folder with a notebook and a grader.py.")
+            raise ValueError(
+                f"There are no assignments in {solutions}: each is a folder with a notebook and a"
+                " grader.py."
+            )
         differences = []
         for name in names:
             with console.status(f"{name} ..."):
-                found = releases.drift(name, out, solutions) if check else releases.release([name], out, solutions)
+                found = (
+                    releases.drift(name, out, solutions)
+                    if check
+                    else releases.release([name], out, solutions)
+                )
             differences += found if check else []
             if not check:
                 console.print(f"{found[0]}", soft_wrap=True, markup=False)
     for difference in differences:
         console.print(difference, style="red", soft_wrap=True, markup=False)
     if differences:
-        console.print("The release is not what the solutions make now: `course release`.", soft_wrap=True)
+        console.print(
+            "The release is not what the solutions make now: `course release`.", soft_wrap=True
+        )
         raise typer.Exit(1)
     if check:
         console.print(f"Up to date: {', '.join(names)}.", soft_wrap=True, markup=False)
@@ -415,21 +553,46 @@ def release(
 
 @app.command()
 def grade(
-    submissions: Annotated[Path, typer.Argument(help="nbgrader's submitted/, a flat folder of notebooks, or a zip.")],
-    assignment: Annotated[str | None, typer.Option(help="Only this one; also what files are of that do not say it.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Notebooks at a time on this machine; by default one a core.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=1, help="Seconds that a notebook may take.")] = None,
-    unboxed: Annotated[bool, typer.Option("--unboxed", help="DANGER: run students' code with all that you may do.")] = False,
-    out: Annotated[Path, typer.Option(help="Where to: an nbgrader course folder, made if it is not there.")] = Path("grades"),
-    regrade: Annotated[bool, typer.Option("--regrade", help="Grade also what is graded and has not changed.")] = False,
-    solutions: Annotated[Path | None, typer.Option(help="Folder of the assignments; by default solutions/ of the course.")] = None,
+    submissions: Annotated[
+        Path, typer.Argument(help="nbgrader's submitted/, a flat folder of notebooks, or a zip.")
+    ],
+    assignment: Annotated[
+        str | None, typer.Option(help="Only this one; also what files are of that do not say it.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Notebooks at a time on this machine; by default one a core."),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds that a notebook may take.")
+    ] = None,
+    unboxed: Annotated[
+        bool, typer.Option("--unboxed", help="DANGER: run students' code with all that you may do.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option(help="Where to: an nbgrader course folder, made if it is not there.")
+    ] = Path("grades"),
+    regrade: Annotated[
+        bool, typer.Option("--regrade", help="Grade also what is graded and has not changed.")
+    ] = False,
+    solutions: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the assignments; by default solutions/ of the course."),
+    ] = None,
 ) -> None:
     """Grade submissions (for instructors). Stop it when you like; run again, it goes on."""
     with _explained_grading():
         from course.grading import grade as grading
 
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        ]
         columns += [TextColumn("left:"), _TimeLeft()]
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("grading", total=None, end=None)
@@ -442,21 +605,41 @@ def grade(
                 progress.update(task, completed=done, end=monotonic() + outcome.left)
                 if result["trouble"]:
                     where = f"{result['student']}, {result['assignment']}"
-                    progress.console.print(f"{where}: {result['trouble']}", style="red", markup=False, soft_wrap=True)
+                    progress.console.print(
+                        f"{where}: {result['trouble']}", style="red", markup=False, soft_wrap=True
+                    )
 
             outcome = grading.grade(
-                submissions, out, assignment=assignment, solutions=solutions or grading.SOLUTIONS, workers=workers,
-                scheduler=scheduler, timeout=timeout, boxed=not unboxed, again=regrade, begin=begin, report=report,
-            )  # fmt: skip
+                submissions,
+                out,
+                assignment=assignment,
+                solutions=solutions or grading.SOLUTIONS,
+                workers=workers,
+                scheduler=scheduler,
+                timeout=timeout,
+                boxed=not unboxed,
+                again=regrade,
+                begin=begin,
+                report=report,
+            )
     for name, count in outcome.left_out.items():
-        console.print(f"{count} left out: {name} is no assignment in solutions/.", soft_wrap=True, markup=False)
+        console.print(
+            f"{count} left out: {name} is no assignment in solutions/.",
+            soft_wrap=True,
+            markup=False,
+        )
     states = ", ".join(f"{count} {state}" for state, count in outcome.states.items())
-    failed = f", {len(outcome.failed)} failed by the grader (run this again)" if outcome.failed else ""
+    failed = (
+        f", {len(outcome.failed)} failed by the grader (run this again)" if outcome.failed else ""
+    )
     console.print(
-        f"{len(outcome.graded)} graded, {len(outcome.present)} were graded already{failed}: {states}; "
-        f"{outcome.seconds:.0f} s. Grades: {out / 'grades.csv'}, overview: {out / 'summary.html'}",
-        soft_wrap=True, markup=False, style="red" if outcome.failed else None,
-    )  # fmt: skip
+        f"{len(outcome.graded)} graded, {len(outcome.present)} were graded already{failed}:"
+        f" {states}; {outcome.seconds:.0f} s. Grades: {out / 'grades.csv'}, overview:"
+        f" {out / 'summary.html'}",
+        soft_wrap=True,
+        markup=False,
+        style="red" if outcome.failed else None,
+    )
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -471,10 +654,11 @@ def _explained_grading():
         if not (error.name or "").startswith(("nbgrader", "course.grading")):
             raise
         console.print(
-            "This needs nbgrader, which the course installs only where exercises are graded: use `python3 run.py grade ...`, or "
-            '`pip install -e ".[grading]"`.',
-            style="red", soft_wrap=True,
-        )  # fmt: skip
+            "This needs nbgrader, which the course installs only where exercises are graded: use"
+            ' `python3 run.py grade ...`, or `pip install -e ".[grading]"`.',
+            style="red",
+            soft_wrap=True,
+        )
         raise typer.Exit(1) from None
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         console.print(str(error), style="red", soft_wrap=True, markup=False)

@@ -31,11 +31,28 @@ FILES = {  # the publisher's MD5 sums
 }
 # Training, validation and test images by default; there are no more than these.
 SIZES = {"fashion_mnist": (54_000, 6_000, 10_000), "digits": (1_197, 300, 300)}
-GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+GARMENTS = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 CLASS_NAMES = {"fashion_mnist": GARMENTS, "digits": tuple("0123456789")}
 SOURCES = {
-    "fashion_mnist": "Fashion-MNIST (Zalando SE, MIT licence) through keras.datasets, MD5 sums those of its publisher",
-    "digits": "Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI, CC BY 4.0), as in scikit-learn",
+    "fashion_mnist": (
+        "Fashion-MNIST (Zalando SE, MIT licence) through keras.datasets, MD5 sums those of its"
+        " publisher"
+    ),
+    "digits": (
+        "Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI, CC BY 4.0), as in"
+        " scikit-learn"
+    ),
 }
 LARGEST = {"fashion_mnist": 255, "digits": 16}  # values of a pixel; images are divided by them
 # Seconds to wait for a connection to each address of the server (just longer than
@@ -48,9 +65,9 @@ class DataError(RuntimeError):
 
     def __str__(self):
         return (
-            f"Fashion-MNIST cannot be loaded: {self.args[0]}. Connect to the internet and run this again, copy its "
-            f"four files into {cache_folder()} (KERAS_HOME chooses another folder), "
-            'or use load("digits"), which needs no network.'
+            f"Fashion-MNIST cannot be loaded: {self.args[0]}. Connect to the internet and run this"
+            f" again, copy its four files into {cache_folder()} (KERAS_HOME chooses another"
+            ' folder), or use load("digits"), which needs no network.'
         )
 
 
@@ -77,7 +94,10 @@ class Data:
             x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
             validate_images(x, y, classes=self.classes, part=part)
             if x.shape[1:] != self.input_shape:
-                raise ValueError(f"The {part} images have shape {x.shape[1:]}, the train images {self.input_shape}.")
+                raise ValueError(
+                    f"The {part} images have shape {x.shape[1:]}, the train images"
+                    f" {self.input_shape}."
+                )
             for field, array in ((f"x_{part}", x), (f"y_{part}", y)):
                 view = array.view()  # the caller's own array stays writeable
                 view.flags.writeable = False
@@ -94,8 +114,14 @@ class Data:
         return len(self.class_names)
 
     def __repr__(self):
-        counts = f"{len(self.x_train):,} training, {len(self.x_validation):,} validation, {len(self.x_test):,} test"
-        return f"Data({self.name}: {counts} images of {'x'.join(map(str, self.input_shape))}, {self.classes} classes)"
+        counts = (
+            f"{len(self.x_train):,} training, {len(self.x_validation):,} validation,"
+            f" {len(self.x_test):,} test"
+        )
+        return (
+            f"Data({self.name}: {counts} images of {'x'.join(map(str, self.input_shape))},"
+            f" {self.classes} classes)"
+        )
 
 
 def load(name="auto", *, train_size=None, validation_size=None, test_size=None, seed=0):
@@ -134,7 +160,9 @@ def load(name="auto", *, train_size=None, validation_size=None, test_size=None, 
     asked = given = (train_size, validation_size, test_size)
     why_digits = None
     if name == "auto":
-        _sizes("fashion_mnist", *asked)  # first, so that a wrong size is wrong with and without a network
+        _sizes(
+            "fashion_mnist", *asked
+        )  # first, so that a wrong size is wrong with and without a network
         name, why_digits = _choose()
         if name == "digits":
             given = tuple(size and min(size, most) for size, most in zip(asked, SIZES["digits"]))
@@ -148,7 +176,9 @@ def load(name="auto", *, train_size=None, validation_size=None, test_size=None, 
     train, validation = order[::-1][:train_size], np.sort(order[:validation_size])
     test = np.sort(_stratified_order(y_test, rng)[:test_size])
 
-    counts = f"{train_size:,} training, {validation_size:,} validation and {test_size:,} test images"
+    counts = (
+        f"{train_size:,} training, {validation_size:,} validation and {test_size:,} test images"
+    )
     if why_digits:
         fewer = "" if given == asked else " (fewer than asked for)"
         print(f"{why_digits}: using the 8x8 digits that ship with scikit-learn, {counts}{fewer}.")
@@ -158,7 +188,9 @@ def load(name="auto", *, train_size=None, validation_size=None, test_size=None, 
         return scaled, labels[indices].astype("int64")
 
     parts = (*chosen(x, y, train), *chosen(x, y, validation), *chosen(x_test, y_test, test))
-    return Data(name, *parts, CLASS_NAMES[name], f"{SOURCES[name]}; {counts}, stratified with seed {seed}.")
+    return Data(
+        name, *parts, CLASS_NAMES[name], f"{SOURCES[name]}; {counts}, stratified with seed {seed}."
+    )
 
 
 def resolve(name):
@@ -173,7 +205,9 @@ def identity(name):
         return hashlib.md5("".join(FILES.values()).encode()).hexdigest()
     from sklearn.datasets import load_digits
 
-    return hashlib.md5(b"".join(array.tobytes() for array in load_digits(return_X_y=True))).hexdigest()
+    return hashlib.md5(
+        b"".join(array.tobytes() for array in load_digits(return_X_y=True))
+    ).hexdigest()
 
 
 def validate_images(x, y, *, classes=None, part="given"):
@@ -199,16 +233,22 @@ def validate_images(x, y, *, classes=None, part="given"):
         raise ValueError(f"{images} be a NumPy array of shape (N, H, W, C), not {_kind(x)}.{hint}")
     if x.dtype != np.float32:
         divide = " / 255" if x.dtype == np.uint8 else ""
-        raise ValueError(f"{images} be float32 in [0, 1], not {x.dtype}: use x.astype('float32'){divide}.")
+        raise ValueError(
+            f"{images} be float32 in [0, 1], not {x.dtype}: use x.astype('float32'){divide}."
+        )
     low, high = x.min(), x.max()  # both are NaN if one value is
     if not np.isfinite([low, high]).all():
         bad = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))
-        raise ValueError(f"{images} be finite: {len(bad):,} hold NaN or infinity, the first is number {bad[0]}.")
+        raise ValueError(
+            f"{images} be finite: {len(bad):,} hold NaN or infinity, the first is number {bad[0]}."
+        )
     if low < 0 or high > 1:
         hint = " Divide by 255." if low >= 0 and 1 < high <= 255 else ""
         raise ValueError(f"{images} lie in [0, 1], not in [{low:g}, {high:g}].{hint}")
     if not isinstance(y, np.ndarray) or y.shape != (len(x),):
-        raise ValueError(f"{labels} be a NumPy array of shape ({len(x)},), one for each image, not {_kind(y)}.")
+        raise ValueError(
+            f"{labels} be a NumPy array of shape ({len(x)},), one for each image, not {_kind(y)}."
+        )
     if y.dtype not in (np.int32, np.int64):
         raise ValueError(f"{labels} be int32 or int64, not {y.dtype}: use y.astype('int64').")
     if y.min() < 0 or (classes is not None and y.max() >= classes):
@@ -219,7 +259,9 @@ def validate_images(x, y, *, classes=None, part="given"):
 def cache_folder():
     """The folder in which Keras keeps the four files of Fashion-MNIST."""
     user = os.path.expanduser("~")
-    default = os.path.join(user if os.access(user, os.W_OK) else "/tmp", ".keras")  # the same rule as in Keras
+    default = os.path.join(
+        user if os.access(user, os.W_OK) else "/tmp", ".keras"
+    )  # the same rule as in Keras
     return Path(os.environ.get("KERAS_HOME") or default).expanduser() / "datasets" / "fashion-mnist"
 
 
@@ -254,8 +296,11 @@ def fetch_fashion_mnist(seconds=600):
                 path.unlink(missing_ok=True)
                 _download(path, deadline)
             except (OSError, ValueError) as error:
-                # Without its cause: the four nested errors of requests would fill a screen of the notebook.
-                raise DataError(f"{name} is {state} in the cache and cannot be {_problem(error)}") from None
+                # Without its cause: the four nested errors of requests would fill a screen of the
+                # notebook.
+                raise DataError(
+                    f"{name} is {state} in the cache and cannot be {_problem(error)}"
+                ) from None
 
 
 def _download(path, deadline):
@@ -269,22 +314,34 @@ def _download(path, deadline):
                 raise TimeoutError
             return super().update(n)
 
-        def __bool__(self):  # pooch asks; tqdm would say no when the server does not tell the length
+        def __bool__(
+            self,
+        ):  # pooch asks; tqdm would say no when the server does not tell the length
             return True
 
     # The small files come first, so that without a network there is no bar at all.
     off = "labels" in path.name or os.environ.get("COURSE_PROGRESS") == "0"
     pooch.get_logger().setLevel("WARNING")  # else it announces each file on stderr
-    with Bar(desc=path.name, unit="B", unit_scale=True, leave=False, file=sys.stdout, disable=off) as bar:
+    with Bar(
+        desc=path.name, unit="B", unit_scale=True, leave=False, file=sys.stdout, disable=off
+    ) as bar:
         downloader = pooch.HTTPDownloader(progressbar=bar, timeout=PATIENCE)
-        pooch.retrieve(ORIGIN + path.name, f"md5:{FILES[path.name]}", path.name, path.parent, downloader=downloader)
+        pooch.retrieve(
+            ORIGIN + path.name,
+            f"md5:{FILES[path.name]}",
+            path.name,
+            path.parent,
+            downloader=downloader,
+        )
     path.chmod(0o644)  # pooch lets only its owner read it, but a class may share one cache
 
 
 def _problem(error):
     """What hindered a download, as the end of a sentence."""
     cause = error
-    while cause.__context__:  # requests wraps the errors of urllib3, and urllib3 and pooch those of Python
+    while (
+        cause.__context__
+    ):  # requests wraps the errors of urllib3, and urllib3 and pooch those of Python
         cause = cause.__context__
     if isinstance(cause, socket.gaierror):
         return "downloaded: no network"
@@ -297,7 +354,9 @@ def _problem(error):
 
 
 def _read_fashion_mnist():
-    """x, y, x_test, y_test as published, through the Keras loader; images (N, 28, 28) from 0 to 255."""
+    """x, y, x_test, y_test as published, through the Keras loader; images (N, 28, 28) from 0 to
+    255.
+    """
     fetch_fashion_mnist()
     import keras
 
@@ -330,7 +389,13 @@ def _choose():
     try:
         fetch_fashion_mnist(seconds=60)
     except DataError as error:
-        return "digits", f"Fashion-MNIST is not available ({error.args[0]}; set COURSE_DATASET=digits not to try)"
+        return (
+            "digits",
+            (
+                f"Fashion-MNIST is not available ({error.args[0]}; set COURSE_DATASET=digits not to"
+                " try)"
+            ),
+        )
     return "fashion_mnist", None
 
 

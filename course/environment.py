@@ -61,11 +61,18 @@ class CheckTable:
         # No colours of its own but a frame round WARN and FAIL: legible in every theme.
         left = 'style="text-align: left; vertical-align: top"'
         framed = 'style="border: 1px solid currentColor; border-radius: 3px; padding: 0 4px"'
-        head = "".join(f"<th {left}>{title}</th>" for title in ("what", "status", "found", "what to do"))
+        head = "".join(
+            f"<th {left}>{title}</th>" for title in ("what", "status", "found", "what to do")
+        )
         rows = []
         for line in self.results:
             status = f"<b {framed if line.status != OK else ''}>{line.status}</b>"
-            cells = html.escape(line.name), status, html.escape(line.detail), html.escape(line.remedy)
+            cells = (
+                html.escape(line.name),
+                status,
+                html.escape(line.detail),
+                html.escape(line.remedy),
+            )
             rows.append("<tr>" + "".join(f"<td {left}>{cell}</td>" for cell in cells) + "</tr>")
         return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
@@ -135,11 +142,19 @@ def keras_and_backend() -> Line:
 
         keras.ops.sum(keras.ops.ones(3))
     except Exception as error:  # each backend breaks in its own way
-        remedy = f"Unset KERAS_BACKEND (it is {backend!r}), or install that backend." if backend else SET_UP
+        remedy = (
+            f"Unset KERAS_BACKEND (it is {backend!r}), or install that backend."
+            if backend
+            else SET_UP
+        )
         return FAIL, f"{type(error).__name__}: {error}", remedy
     found = f"Keras {keras.__version__} on {keras.config.backend()}"
     if keras.config.floatx() != "float32" or keras.config.image_data_format() != "channels_last":
-        return WARN, found, "Remove keras.json from Keras' folder: the course needs float32, channels_last."
+        return (
+            WARN,
+            found,
+            "Remove keras.json from Keras' folder: the course needs float32, channels_last.",
+        )
     return OK, found, ""
 
 
@@ -150,12 +165,22 @@ def threads() -> Line:
     except AttributeError:  # macOS and Windows
         cores = os.cpu_count() or 1
     limits = {name: os.environ[name] for name in THREAD_SETTINGS if os.environ.get(name)}
-    found = ", ".join([f"{cores} core{'s' * (cores > 1)}", *(f"{n}={v}" for n, v in limits.items())])
+    found = ", ".join(
+        [f"{cores} core{'s' * (cores > 1)}", *(f"{n}={v}" for n, v in limits.items())]
+    )
     wrong = [n for n, v in limits.items() if n != THREAD_SETTINGS[1] and v not in ("0", str(cores))]
     if wrong:
-        return WARN, found, f"Unset {' and '.join(wrong)} to use each core once, unless that is meant."
+        return (
+            WARN,
+            found,
+            f"Unset {' and '.join(wrong)} to use each core once, unless that is meant.",
+        )
     if cores == 1:
-        return WARN, found, "Lessons take about twice the minutes they announce; nothing else changes."
+        return (
+            WARN,
+            found,
+            "Lessons take about twice the minutes they announce; nothing else changes.",
+        )
     return OK, found, ""
 
 
@@ -179,7 +204,11 @@ def free_disk() -> Line:
     """Disk space for the data set and for results."""
     free = shutil.disk_usage(ROOT).free / GIGABYTE
     if free < 1:
-        return FAIL if free < 0.1 else WARN, f"{free:.2f} GB free", "Free at least 1 GB on the course's disk."
+        return (
+            FAIL if free < 0.1 else WARN,
+            f"{free:.2f} GB free",
+            "Free at least 1 GB on the course's disk.",
+        )
     return OK, f"{free:.0f} GB free", ""
 
 
@@ -192,12 +221,18 @@ def data_set() -> Line:
         "missing": (
             WARN,
             "Fashion-MNIST is not cached",
-            "Nothing to do: the first lesson downloads it (30 MB), or uses small digits if it cannot.",
+            (
+                "Nothing to do: the first lesson downloads it (30 MB), or uses small digits if it"
+                " cannot."
+            ),
         ),
         "corrupt": (
             WARN,
             "a cached file of Fashion-MNIST is damaged",
-            "Nothing to do if you are online: the next `course.data.load()` downloads that file again.",
+            (
+                "Nothing to do if you are online: the next `course.data.load()` downloads that file"
+                " again."
+            ),
         ),
     }[cache_status()]
 

@@ -1,7 +1,8 @@
 """The named experiments: arms times seeds, and how each becomes a list of runs.
 
-An experiment is data. A run is one execution of a template notebook in `notebooks/experiments/` with the
-parameters of one arm and one seed; `course.sweeps` executes runs and keeps what they put out.
+An experiment is data. A run is one execution of a template notebook in `notebooks/experiments/`
+with the parameters of one arm and one seed; `course.sweeps` executes runs and keeps what they put
+out.
 """
 
 import ast
@@ -115,18 +116,28 @@ def plan(name, *, dataset=None, seeds=None, small=False, parameters=None, arms=N
         first, _, entry = parameter.partition(".")
         known(f"parameter of {experiment.template}", first, set(defaults) - set(PLUMBING))
         if first == "seed":
-            raise PlanError("seed is not a parameter to set: each run has its own. Say how many with --seeds.")
+            raise PlanError(
+                "seed is not a parameter to set: each run has its own. Say how many with --seeds."
+            )
         _check_kind(first, {entry: value} if entry else value, defaults[first])
-    chosen = list(experiment.arms) if arms is None else [known("arm", arm, experiment.arms) for arm in arms]
+    chosen = (
+        list(experiment.arms)
+        if arms is None
+        else [known("arm", arm, experiment.arms) for arm in arms]
+    )
     runs = []
     for arm in chosen:
         values = _merged(defaults, experiment.common, experiment.arms[arm], changes)
         if dataset:
             values["dataset"] = dataset
-        values = _plain(_with_data({name: value for name, value in values.items() if name not in PLUMBING}))
+        values = _plain(
+            _with_data({name: value for name, value in values.items() if name not in PLUMBING})
+        )
         runs.append((arm, values))
     return [
-        Run(name, arm, seed, experiment.template, {**values, "seed": seed}) for seed in seeds for arm, values in runs
+        Run(name, arm, seed, experiment.template, {**values, "seed": seed})
+        for seed in seeds
+        for arm, values in runs
     ]
 
 
@@ -140,7 +151,10 @@ def check(runs):
     runs = {run.arm: run for run in runs if run.template == "train"}.values()
     if not runs:
         return
-    from course import measures, training  # not above: it takes seconds, and showing results needs none of it
+    from course import (
+        measures,
+        training,
+    )  # not above: it takes seconds, and showing results needs none of it
 
     for run in runs:
         try:
@@ -148,11 +162,16 @@ def check(runs):
             training.models.check_count("measure_every", run.parameters["measure_every"])
             for name in run.parameters["measure"]:
                 training.models.check_choice("A measure", name, measures.MEASURES)
-            sizes = {name: run.parameters[name] or None for name in ("train_size", "validation_size")}
+            sizes = {
+                name: run.parameters[name] or None for name in ("train_size", "validation_size")
+            }
             loaded = data.load(run.parameters["dataset"], **sizes)
             training.build(config, loaded)
             if config.batch_size > len(loaded.x_train):
-                raise ValueError(f"batch_size is {config.batch_size}, but there are only {len(loaded.x_train)} images.")
+                raise ValueError(
+                    f"batch_size is {config.batch_size}, but there are only {len(loaded.x_train)}"
+                    " images."
+                )
         except (ValueError, TypeError) as error:
             raise PlanError(f"Arm {run.arm!r} cannot be run: {error}") from error
 
@@ -175,10 +194,18 @@ def _plain(value):
 
 
 def _check_kind(name, value, default):
-    kinds = {int: "a whole number", float: "a number", str: "text", dict: "a mapping", list: "a list"}
+    kinds = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        dict: "a mapping",
+        list: "a list",
+    }
     kind, value = type(default), _plain(value)
     if type(value) is not kind and not (kind is float and type(value) is int):
-        raise PlanError(f"{name} is {value!r}; give {kinds[kind]}, such as its default, {default!r}.")
+        raise PlanError(
+            f"{name} is {value!r}; give {kinds[kind]}, such as its default, {default!r}."
+        )
 
 
 def _merged(*layers):
@@ -199,7 +226,9 @@ def _with_data(values):
     name = data.resolve(known("data set", values["dataset"], ("auto", *data.SIZES)))
     values["dataset"] = name
     if name == "digits":
-        for part, most in zip(("train_size", "validation_size"), data.SIZES["digits"], strict=False):
+        for part, most in zip(
+            ("train_size", "validation_size"), data.SIZES["digits"], strict=False
+        ):
             if values.get(part):
                 values[part] = min(values[part], most)
     return values

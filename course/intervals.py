@@ -35,8 +35,9 @@ class Interval:
         Returns
         -------
         {"higher", "lower", "no difference that matters", "undecided"}
-            "higher" and "lower": the whole interval lies beyond `smallest` on that side. "no difference
-            that matters": the whole interval lies within plus or minus `smallest`. Else undecided.
+            "higher" and "lower": the whole interval lies beyond `smallest` on that side. "no
+            difference that matters": the whole interval lies within plus or minus `smallest`. Else
+            undecided.
         """
         if self.low > smallest:
             return "higher"
@@ -50,9 +51,9 @@ class Interval:
 def mean_interval(values, confidence=0.95):
     """Student's t interval of a mean.
 
-    With the three to ten seeds of a lesson a bootstrap interval is too narrow (at five seeds a nominal
-    95 % percentile interval covers the truth in about 83 % of cases); Student's t allows for the
-    small number, given values that are roughly normal.
+    With the three to ten seeds of a lesson a bootstrap interval is too narrow (at five seeds a
+    nominal 95 % percentile interval covers the truth in about 83 % of cases); Student's t allows
+    for the small number, given values that are roughly normal.
 
     Parameters
     ----------
@@ -71,11 +72,17 @@ def mean_interval(values, confidence=0.95):
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"An interval needs at least two seeds, one value each; got shape {values.shape}.")
+        raise ValueError(
+            f"An interval needs at least two seeds, one value each; got shape {values.shape}."
+        )
     if not np.isfinite(values).all():
-        raise ValueError("A value is NaN or infinite: did a run diverge? Report it apart from the interval.")
+        raise ValueError(
+            "A value is NaN or infinite: did a run diverge? Report it apart from the interval."
+        )
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; give a number between 0 and 1, such as 0.95.")
+        raise ValueError(
+            f"confidence is {confidence}; give a number between 0 and 1, such as 0.95."
+        )
     mean, half = values.mean(), 0.0
     if values.std() > 0:
         error = values.std(ddof=1) / np.sqrt(len(values))
@@ -103,5 +110,8 @@ def paired_interval(treatment, control, confidence=0.95):
     """
     treatment, control = np.asarray(treatment, dtype=float), np.asarray(control, dtype=float)
     if treatment.shape != control.shape:
-        raise ValueError(f"Pairs need one value a seed on both sides; got shapes {treatment.shape} and {control.shape}.")
+        raise ValueError(
+            f"Pairs need one value a seed on both sides; got shapes {treatment.shape} and"
+            f" {control.shape}."
+        )
     return mean_interval(treatment - control, confidence)

@@ -19,12 +19,13 @@ AUGMENTATIONS = ("none", "shift", "shift_flip", "pixel_shift_flip", "pixel_shift
 
 ERASE_SEED = 500_000  # beyond the seeds that a network hands out
 
-# Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then how many residual
-# blocks of two convolutions follow, and the dense width; 0 is global average pooling instead of a dense block.
-# "pyramid" is the large network of the eight experiments. It spends its time where a filter costs least: few of them on
-# the full image, twice as many at each halving, and a third halving. The rest is to compare it with: "summit" has a
-# residual block on top of it, "residual" is deeper and ends in an average, "double" and "wide" are brute force, the
-# medium network with two and three times the filters.
+# Filters of each convolution, one tuple a stage; a stage ends in 2x2 max pooling. Then how many
+# residual blocks of two convolutions follow, and the dense width; 0 is global average pooling
+# instead of a dense block. "pyramid" is the large network of the eight experiments. It spends its
+# time where a filter costs least: few of them on the full image, twice as many at each halving, and
+# a third halving. The rest is to compare it with: "summit" has a residual block on top of it,
+# "residual" is deeper and ends in an average, "double" and "wide" are brute force, the medium
+# network with two and three times the filters.
 CNN_SIZES = {
     "small": (((8,), (16,)), 0, 32),
     "medium": (((16, 16), (32, 32)), 0, 64),
@@ -76,22 +77,32 @@ class Drift(keras.layers.Layer):
 class _Blocks:
     """Hands out the layers of one network, each with its name and its own seed."""
 
-    def __init__(self, *, activation, norm, placement, dropout_order, initial_scale, groups, drift, seed):
+    def __init__(
+        self, *, activation, norm, placement, dropout_order, initial_scale, groups, drift, seed
+    ):
         check_choice("norm", norm, NORMS)
         check_choice("placement", placement, PLACEMENTS)
         check_choice("dropout_order", dropout_order, DROPOUT_ORDERS)
         if not initial_scale > 0:
-            raise ValueError(f"initial_scale is {initial_scale}; give a factor above 0 (1 is He's initialisation).")
+            raise ValueError(
+                f"initial_scale is {initial_scale}; give a factor above 0 (1 is He's"
+                " initialisation)."
+            )
         check_count("groups", groups)
         if drift < 0 or (drift and norm == "none"):
-            raise ValueError(f"drift is {drift}; it disturbs what a norm layer puts out: give 0 or more, with a norm.")
+            raise ValueError(
+                f"drift is {drift}; it disturbs what a norm layer puts out: give 0 or more, with a"
+                " norm."
+            )
         self.activation, self.norm, self.placement = activation, norm, placement
         self.dropout_order, self.initial_scale = dropout_order, initial_scale
         self.groups, self.drift, self.seed = groups, drift, seed
         self.linear = self.random = 0
 
     def kernel_options(self):
-        """Seeded He initialisation (He et al. 2015), times `initial_scale`; no bias where batch norm cancels it."""
+        """Seeded He initialisation (He et al. 2015), times `initial_scale`; no bias where batch
+        norm cancels it.
+        """
         self.linear += 1
         return {
             "kernel_initializer": keras.initializers.VarianceScaling(
@@ -100,7 +111,8 @@ class _Blocks:
                 distribution="untruncated_normal",
                 seed=1_000 * self.seed + self.linear,
             ),
-            # Batch norm right behind the linear map subtracts the mean and with it any bias; its beta takes over.
+            # Batch norm right behind the linear map subtracts the mean and with it any bias; its
+            # beta takes over.
             "use_bias": not (self.norm == "batch" and self.placement == "before"),
         }
 
@@ -112,7 +124,9 @@ class _Blocks:
     def groups_of(self, channels):
         groups = min(self.groups, channels)
         if channels % groups:
-            raise ValueError(f"groups is {groups}, which does not divide the {channels} features of a layer.")
+            raise ValueError(
+                f"groups is {groups}, which does not divide the {channels} features of a layer."
+            )
         return groups
 
     def norm_layers(self, channels):
@@ -147,7 +161,9 @@ class _Blocks:
     def output(self, x, classes):
         self.linear += 1
         initializer = keras.initializers.GlorotUniform(seed=1_000 * self.seed + self.linear)
-        return keras.layers.Dense(classes, activation="softmax", kernel_initializer=initializer, name="output")(x)
+        return keras.layers.Dense(
+            classes, activation="softmax", kernel_initializer=initializer, name="output"
+        )(x)
 
 
 def mlp(
@@ -188,11 +204,13 @@ def mlp(
         Probability of *dropping* a unit behind each hidden block, in [0, 1); one number for all
         blocks or one a block.
     dropout_order : {"after_norm", "before_norm"}
-        "after_norm" ends a block with dropout; "before_norm" puts it straight before the norm layer.
+        "after_norm" ends a block with dropout; "before_norm" puts it straight before the norm
+        layer.
     augmentation : {"none", "shift", "shift_flip", "pixel_shift_flip", "pixel_shift_flip_erase"}
-        Random shifts by up to a tenth of the image, and left-right flips, in training only. A shift by a part of
-        a pixel averages neighbours, and so blurs; "pixel_shift_flip" shifts by whole pixels. "..._erase" also fills a
-        rectangle with noise in half of the images: random erasing (Zhong et al. 2020).
+        Random shifts by up to a tenth of the image, and left-right flips, in training only. A shift
+        by a part of a pixel averages neighbours, and so blurs; "pixel_shift_flip" shifts by whole
+        pixels. "..._erase" also fills a rectangle with noise in half of the images: random erasing
+        (Zhong et al. 2020).
     initial_scale : float
         Factor on the standard deviation of He's initialisation, sqrt(2 / fan-in).
     groups : int
@@ -218,13 +236,22 @@ def mlp(
     check_count("width", width)
     rates = list(rate) if isinstance(rate, (list, tuple)) else [rate] * depth
     if len(rates) != depth:
-        raise ValueError(f"rate has {len(rates)} numbers for {depth} hidden blocks; give one number, or one a block.")
+        raise ValueError(
+            f"rate has {len(rates)} numbers for {depth} hidden blocks; give one number, or one a"
+            " block."
+        )
     for number in rates:
         check_rate("rate", number)
     blocks = _Blocks(
-        activation=activation, norm=norm, placement=placement, dropout_order=dropout_order,
-        initial_scale=initial_scale, groups=groups, drift=drift, seed=seed,
-    )  # fmt: skip
+        activation=activation,
+        norm=norm,
+        placement=placement,
+        dropout_order=dropout_order,
+        initial_scale=initial_scale,
+        groups=groups,
+        drift=drift,
+        seed=seed,
+    )
     inputs = keras.Input(input_shape, name="image")
     x = _augment(inputs, augmentation, blocks)
     x = keras.layers.Flatten(name="flatten")(x)
@@ -258,7 +285,8 @@ def cnn(
 ):
     """Build a convolutional classifier: stages of 3x3 convolutions, one dense block, a softmax.
 
-    "residual" is another kind: two residual blocks and global average pooling in place of the dense block.
+    "residual" is another kind: two residual blocks and global average pooling in place of the dense
+    block.
 
     Parameters
     ----------
@@ -270,8 +298,8 @@ def cnn(
     size : {"small", "medium", "pyramid", "summit", "residual", "double", "wide"}
         Convolutions and filters, see `CNN_SIZES`.
     dense_rate, conv_rate : float
-        Probability of *dropping* behind the dense block (for "residual", before the softmax), and behind each
-        convolution block, in [0, 1).
+        Probability of *dropping* behind the dense block (for "residual", before the softmax), and
+        behind each convolution block, in [0, 1).
     conv_dropout : {"elementwise", "spatial"}
         What `conv_rate` drops: single values, or whole feature maps (Tompson et al. 2015).
     activation, norm, placement, dropout_order, augmentation, initial_scale, groups, drift, seed
@@ -294,19 +322,28 @@ def cnn(
     stages, residual_blocks, width = CNN_SIZES[size]
     if min(input_shape[:2]) < 2 ** len(stages):
         raise ValueError(
-            f"Images of {input_shape[0]}x{input_shape[1]} pixels are too small for size={size!r}, which halves "
-            f"them {len(stages)} times; give at least {2 ** len(stages)} pixels a side, or a smaller size."
+            f"Images of {input_shape[0]}x{input_shape[1]} pixels are too small for size={size!r},"
+            f" which halves them {len(stages)} times; give at least {2 ** len(stages)} pixels a"
+            " side, or a smaller size."
         )
     blocks = _Blocks(
-        activation=activation, norm=norm, placement=placement, dropout_order=dropout_order,
-        initial_scale=initial_scale, groups=groups, drift=drift, seed=seed,
-    )  # fmt: skip
+        activation=activation,
+        norm=norm,
+        placement=placement,
+        dropout_order=dropout_order,
+        initial_scale=initial_scale,
+        groups=groups,
+        drift=drift,
+        seed=seed,
+    )
     inputs = keras.Input(input_shape, name="image")
     x = _augment(inputs, augmentation, blocks)
 
     def convolution(x, filters):
         options = blocks.kernel_options()
-        x = keras.layers.Conv2D(filters, 3, padding="same", name=f"conv_{blocks.linear}", **options)(x)
+        x = keras.layers.Conv2D(
+            filters, 3, padding="same", name=f"conv_{blocks.linear}", **options
+        )(x)
         return blocks.finish(x, conv_rate, spatial=conv_dropout == "spatial")
 
     for stage, convolutions in enumerate(stages, 1):
@@ -314,7 +351,9 @@ def cnn(
             x = convolution(x, filters)
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool_{stage}")(x)
     for number in range(1, residual_blocks + 1):
-        x = keras.layers.Add(name=f"add_{number}")([x, convolution(convolution(x, filters), filters)])
+        x = keras.layers.Add(name=f"add_{number}")(
+            [x, convolution(convolution(x, filters), filters)]
+        )
     if width:
         x = keras.layers.Flatten(name="flatten")(x)
         options = blocks.kernel_options()
@@ -337,13 +376,16 @@ def _augment(x, augmentation, blocks):
     options = {"fill_mode": "constant", "interpolation": interpolation}
     shift = keras.layers.RandomTranslation(0.1, 0.1, **options, seed=shift_seed, name="shift")
     if keras.config.backend() == "jax":
-        shift.supports_jit = True  # Keras says no, for TensorFlow's sake: a step that is not compiled takes many times as long
+        # Keras says no, for TensorFlow's sake: a step that is not compiled takes many times as long
+        shift.supports_jit = True
     x = shift(x)
     if "flip" in augmentation:
         x = keras.layers.RandomFlip("horizontal", seed=flip_seed, name="flip")(x)
     if "erase" in augmentation:
         # Its seed is not drawn: that would give all networks without it other masks than they had.
-        x = keras.layers.RandomErasing(value_range=(0, 1), seed=shift_seed + ERASE_SEED, name="erase")(x)
+        x = keras.layers.RandomErasing(
+            value_range=(0, 1), seed=shift_seed + ERASE_SEED, name="erase"
+        )(x)
     return x
 
 
@@ -352,7 +394,9 @@ def check_choice(name, value, allowed):
     if value not in allowed:
         close = get_close_matches(str(value), list(allowed), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}.{hint}")
+        raise ValueError(
+            f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}.{hint}"
+        )
 
 
 def check_count(name, value):
@@ -365,6 +409,6 @@ def check_rate(name, rate):
     """Refuse what is not a probability of dropping below 1."""
     if not (isinstance(rate, Real) and 0 <= rate < 1):
         raise ValueError(
-            f"{name} is {rate!r}; it is the probability of dropping a value: give a number from 0 (no dropout) "
-            "to below 1 (at 1 nothing would be left)."
+            f"{name} is {rate!r}; it is the probability of dropping a value: give a number from 0"
+            " (no dropout) to below 1 (at 1 nothing would be left)."
         )

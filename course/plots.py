@@ -62,7 +62,8 @@ def panels(rows=1, columns=1, *, width=10.0, height=4.2, **options):
 
 
 def show(figure, caption, alt, colours=None):
-    """Display a figure with its caption, and with a text in place of it for those who cannot see it.
+    """Display a figure with its caption, and with a text in place of it for those who cannot see
+    it.
 
     Parameters
     ----------
@@ -81,8 +82,10 @@ def show(figure, caption, alt, colours=None):
         picture = io.BytesIO()
         reduced.save(picture, format="png", optimize=True)
     display(
-        {"image/png": picture.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}}
-    )  # fmt: skip
+        {"image/png": picture.getvalue(), "text/plain": alt},
+        raw=True,
+        metadata={"image/png": {"alt": alt}},
+    )
     display(Markdown(f"*{caption}*"))
 
 
@@ -106,7 +109,12 @@ def curves(axes, arms, metric="loss", split="validation", mode="inference", star
         First epoch to draw: the loss before training may dwarf what matters.
     """
     for index, (arm, runs) in enumerate(arms.items()):
-        _band(axes, pd.concat([run.curve(metric, split, mode).loc[start:] for run in runs], axis=1), arm, index)
+        _band(
+            axes,
+            pd.concat([run.curve(metric, split, mode).loc[start:] for run in runs], axis=1),
+            arm,
+            index,
+        )
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{split} {metric}" + (" (nats)" if metric == "loss" else ""))
     axes.legend()
@@ -132,16 +140,25 @@ def _band(axes, values, label, index):
     """One row an epoch, one column a seed."""
     style = {**line_style(index), "marker": None}
     axes.plot(values.index, values.mean(axis=1), label=label, **style)
-    axes.fill_between(values.index, values.min(axis=1), values.max(axis=1), color=style["color"], alpha=0.2, lw=0)
+    axes.fill_between(
+        values.index, values.min(axis=1), values.max(axis=1), color=style["color"], alpha=0.2, lw=0
+    )
 
 
 def gap(axes, runs, metric="loss"):
-    """Training and validation curve of one arm, both in inference mode, with the gap between shaded."""
-    sides = {split: np.mean([run.curve(metric, split) for run in runs], axis=0) for split in ("train", "validation")}
+    """Training and validation curve of one arm, both in inference mode, with the gap between
+    shaded.
+    """
+    sides = {
+        split: np.mean([run.curve(metric, split) for run in runs], axis=0)
+        for split in ("train", "validation")
+    }
     epochs = runs[0].curve(metric, "train").index
     for index, (split, values) in enumerate(sides.items()):
         axes.plot(epochs, values, label=split, **{**line_style(index), "marker": None})
-    axes.fill_between(epochs, sides["train"], sides["validation"], color="#999999", alpha=0.3, lw=0, label="gap")
+    axes.fill_between(
+        epochs, sides["train"], sides["validation"], color="#999999", alpha=0.3, lw=0, label="gap"
+    )
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric + (" (nats)" if metric == "loss" else ""))
     axes.legend()
@@ -161,14 +178,22 @@ def distributions(axes, samples, label, bins=60, limits=None):
         Of the horizontal axis; by default from the 0.5th to the 99.5th percentile of all samples.
     """
     if limits is None:
-        limits = np.percentile(np.concatenate([np.ravel(values) for values in samples.values()]), [0.5, 99.5])
+        limits = np.percentile(
+            np.concatenate([np.ravel(values) for values in samples.values()]), [0.5, 99.5]
+        )
     edges = np.linspace(*limits, bins + 1)
     for index, (name, values) in enumerate(samples.items()):
         style = line_style(index)
         axes.hist(
-            np.ravel(values), edges, density=True, histtype="step", lw=2.5, label=name,
-            color=style["color"], linestyle=style["linestyle"],
-        )  # fmt: skip
+            np.ravel(values),
+            edges,
+            density=True,
+            histtype="step",
+            lw=2.5,
+            label=name,
+            color=style["color"],
+            linestyle=style["linestyle"],
+        )
     axes.set_xlabel(label)
     axes.set_ylabel("density")
     axes.legend()
@@ -206,7 +231,9 @@ def intervals(axes, named, label, smallest=None):
     """
     for row, interval in enumerate(named.values()):
         sides = [[interval.mean - interval.low], [interval.high - interval.mean]]
-        axes.errorbar(interval.mean, row, xerr=sides, color=COLOURS[0], fmt="o", ms=9, capsize=6, elinewidth=3)
+        axes.errorbar(
+            interval.mean, row, xerr=sides, color=COLOURS[0], fmt="o", ms=9, capsize=6, elinewidth=3
+        )
     if smallest:
         axes.axvspan(-smallest, smallest, color="#999999", alpha=0.25, lw=0)
     axes.axvline(0, color="black", lw=1.5, linestyle="-")
@@ -224,7 +251,8 @@ def calibration(axes, named, bins=10):
     named : mapping of str to (probabilities, labels)
         Arrays of shape (N, classes) and (N,).
     bins : int
-        Number of equally wide bins of confidence; bins with fewer than ten predictions are left out.
+        Number of equally wide bins of confidence; bins with fewer than ten predictions are left
+        out.
     """
     axes.plot([0, 1], [0, 1], color="black", lw=1, linestyle="-", label="perfectly calibrated")
     for index, (name, (probabilities, labels)) in enumerate(named.items()):
@@ -233,18 +261,26 @@ def calibration(axes, named, bins=10):
         filled = [number for number in range(bins) if (chosen == number).sum() >= 10]
         axes.plot(
             [confidence[chosen == number].mean() for number in filled],
-            [right[chosen == number].mean() for number in filled], label=name, ms=8, **line_style(index),
-        )  # fmt: skip
+            [right[chosen == number].mean() for number in filled],
+            label=name,
+            ms=8,
+            **line_style(index),
+        )
     axes.set_xlabel("confidence (predicted probability of the chosen class)")
     axes.set_ylabel("fraction that is right")
     axes.legend()
 
 
-SAYS = {"supports": ("o", COLOURS[0], "full"), "contradicts": ("X", COLOURS[1], "full"), "undecided": ("s", "black", "none")}
+SAYS = {
+    "supports": ("o", COLOURS[0], "full"),
+    "contradicts": ("X", COLOURS[1], "full"),
+    "undecided": ("s", "black", "none"),
+}
 
 
 def claim(axes, findings, texts):
-    """The contrasts of a claim, one under the other: interval, values of the seeds, and the side that supports it.
+    """The contrasts of a claim, one under the other: interval, values of the seeds, and the side
+    that supports it.
 
     Parameters
     ----------
@@ -253,26 +289,62 @@ def claim(axes, findings, texts):
     texts : sequence of str
         What stands at the right of each: the numbers.
 
-    The unit of the horizontal axis is the smallest difference that matters; 0.01 where any difference does.
+    The unit of the horizontal axis is the smallest difference that matters; 0.01 where any
+    difference does.
     """
     units = [finding.contrast.smallest or 0.01 for finding in findings]
-    ends = np.concatenate([[*finding.values, finding.interval.low, finding.interval.high] / np.float64(unit)
-                           for finding, unit in zip(findings, units, strict=True)])  # fmt: skip
+    ends = np.concatenate(
+        [
+            [*finding.values, finding.interval.low, finding.interval.high] / np.float64(unit)
+            for finding, unit in zip(findings, units, strict=True)
+        ]
+    )
     low, high = min(-2.5, 1.3 * ends.min()), max(2.5, 1.3 * ends.max())
     if max(-low, high) > 12:
         axes.set_xscale("symlog", linthresh=2, linscale=0.7)
     for row, (finding, unit) in enumerate(zip(findings, units, strict=True)):
         least, interval = finding.contrast.smallest / unit, finding.interval
-        start, end = {"higher": (least, high), "lower": (low, -least), "same": (-least, least)}[finding.contrast.expected]
+        start, end = {"higher": (least, high), "lower": (low, -least), "same": (-least, least)}[
+            finding.contrast.expected
+        ]
         axes.fill_betweenx([row - 0.42, row + 0.42], start, end, color=COLOURS[2], alpha=0.2, lw=0)
-        axes.plot(finding.values / unit, [row + 0.24] * len(finding.values), "|", color="#555555", ms=9, mew=1.2)
+        axes.plot(
+            finding.values / unit,
+            [row + 0.24] * len(finding.values),
+            "|",
+            color="#555555",
+            ms=9,
+            mew=1.2,
+        )
         marker, colour, fill = SAYS[finding.says]
-        axes.plot([interval.low / unit, interval.high / unit], [row - 0.08] * 2, color=colour, lw=3, linestyle="-")
-        axes.plot(interval.mean / unit, row - 0.08, marker, color=colour, ms=10, fillstyle=fill, mew=0 if fill == "full" else 2)
+        axes.plot(
+            [interval.low / unit, interval.high / unit],
+            [row - 0.08] * 2,
+            color=colour,
+            lw=3,
+            linestyle="-",
+        )
+        axes.plot(
+            interval.mean / unit,
+            row - 0.08,
+            marker,
+            color=colour,
+            ms=10,
+            fillstyle=fill,
+            mew=0 if fill == "full" else 2,
+        )
     axes.axvline(0, color="black", lw=1.2, linestyle="-")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(xlim=(low, high), ylim=(len(findings) - 0.5, -0.5), xlabel="difference / smallest that matters")
-    axes.set_yticks(range(len(findings)), [textwrap.fill(finding.contrast.name, 46) for finding in findings], fontsize=11)
+    axes.set(
+        xlim=(low, high),
+        ylim=(len(findings) - 0.5, -0.5),
+        xlabel="difference / smallest that matters",
+    )
+    axes.set_yticks(
+        range(len(findings)),
+        [textwrap.fill(finding.contrast.name, 46) for finding in findings],
+        fontsize=11,
+    )
     right = axes.secondary_yaxis("right")
     right.set_yticks(range(len(findings)), texts, fontsize=11)
     for one in (axes, right):

@@ -1,7 +1,8 @@
 """The web site: README, lessons, exercises and guides as pages that ask no network for anything.
 
-Sphinx does the work. Here its source is laid out in a folder of its own: the notebooks with their committed outputs,
-which are not run, each picture with its text for those who cannot see it, and MathJax from an installed package.
+Sphinx does the work. Here its source is laid out in a folder of its own: the notebooks with their
+committed outputs, which are not run, each picture with its text for those who cannot see it, and
+MathJax from an installed package.
 """
 
 import io
@@ -40,7 +41,8 @@ SETTINGS = {
     "html_permalinks_icon": "#",
     "language": "en",
     "mathjax_path": "mathjax.js",
-    # Without its menu, which would make every formula a stop of the Tab key. Screen readers get MathML.
+    # Without its menu, which would make every formula a stop of the Tab key. Screen readers get
+    # MathML.
     "mathjax3_config": {"options": {"enableMenu": False}},
     "myst_enable_extensions": ["amsmath", "dollarmath"],
     "myst_heading_anchors": 4,
@@ -76,9 +78,15 @@ def pages(root=ROOT):
     places = [
         *sorted(path.relative_to(root) for path in (root / "notebooks").glob("[0-9][0-9]_*.ipynb")),
         Path("exercises/README.md"),
-        *sorted(path.relative_to(root) for path in (root / "exercises").glob("*/[0-9][0-9]_*.ipynb")),
+        *sorted(
+            path.relative_to(root) for path in (root / "exercises").glob("*/[0-9][0-9]_*.ipynb")
+        ),
         *[guide for guide in guides if (root / guide).is_file()],
-        *sorted(path.relative_to(root) for path in (root / "docs").glob("*.md") if path.stem not in GUIDES),
+        *sorted(
+            path.relative_to(root)
+            for path in (root / "docs").glob("*.md")
+            if path.stem not in GUIDES
+        ),
         Path("notebooks/STYLE.md"),
     ]
     return {"index.md": root / "README.md"} | {place.as_posix(): root / place for place in places}
@@ -90,7 +98,9 @@ def contents(places):
         "Lessons": [place for place in places if re.match(r"notebooks/\d", place)],
         "Exercises": [place for place in places if place.startswith("exercises/")],
         "To look things up": [place for place in places if place == SHEET],
-        "To teach with": [place for place in places if place.startswith("docs/") and place != SHEET],
+        "To teach with": [
+            place for place in places if place.startswith("docs/") and place != SHEET
+        ],
         "To add to it": ["notebooks/STYLE.md"],
     }
     trees = []
@@ -131,16 +141,27 @@ def lay_out(folder, repository="", root=ROOT):
 
 
 def files_linked(text, source, root):
-    """The files of the course that a text in Markdown links to, but for solutions, which are not to be public."""
-    linked = {(source.parent / link.removeprefix("path:")).resolve() for link, _ in LINK.findall(text)}
-    return {path for path in linked if path.is_file() and path.is_relative_to(root) and not path.is_relative_to(root / "solutions")}
+    """The files of the course that a text in Markdown links to, but for solutions, which are not to
+    be public.
+    """
+    linked = {
+        (source.parent / link.removeprefix("path:")).resolve() for link, _ in LINK.findall(text)
+    }
+    return {
+        path
+        for path in linked
+        if path.is_file()
+        and path.is_relative_to(root)
+        and not path.is_relative_to(root / "solutions")
+    }
 
 
 # ---------------------------------------------------------------- notebooks
 
 
 def page_of_notebook(notebook, place, folder, repository=""):
-    """A notebook as Sphinx is to read it: where to open it, and pictures and texts among the outputs as part of the text.
+    """A notebook as Sphinx is to read it: where to open it, and pictures and texts among the
+    outputs as part of the text.
 
     Parameters
     ----------
@@ -161,25 +182,35 @@ def page_of_notebook(notebook, place, folder, repository=""):
 
 
 def ways_to_open(notebook, place, repository):
-    """Where a notebook can be run: on Binder and Colab, which fetch it from GitHub, and on one's own machine.
+    """Where a notebook can be run: on Binder and Colab, which fetch it from GitHub, and on one's
+    own machine.
 
-    Colab has no course until the notebook fetches it: its set-up cell must do so from the same repository.
+    Colab has no course until the notebook fetches it: its set-up cell must do so from the same
+    repository.
     """
     ways = []
     if repository.startswith(GITHUB):
         name = repository.removeprefix(GITHUB)
-        ways.append(f"[JupyterLab on Binder](https://mybinder.org/v2/gh/{name}/main?urlpath=lab/tree/{place}), ")
-        if any(f"!git clone --quiet --depth 1 {repository} " in cell.source for cell in notebook.cells):
-            ways.append(f"[Colab](https://colab.research.google.com/github/{name}/blob/main/{place}), ")
+        ways.append(
+            "[JupyterLab on"
+            f" Binder](https://mybinder.org/v2/gh/{name}/main?urlpath=lab/tree/{place}), "
+        )
+        if any(
+            f"!git clone --quiet --depth 1 {repository} " in cell.source for cell in notebook.cells
+        ):
+            ways.append(
+                f"[Colab](https://colab.research.google.com/github/{name}/blob/main/{place}), "
+            )
     own = f"`python3 run.py` in your copy of the course, where JupyterLab opens `{place}`."
     return f"**Run it yourself**: {''.join(ways)}{own}"
 
 
 def parts_of_code(cell, names):
-    """A code cell, and behind it what came of it; pictures are written into the next of these files.
+    """A code cell, and behind it what came of it; pictures are written into the next of these
+    files.
 
-    Headings in an output are none to Sphinx, and its pictures lose their alternative texts: both become text cells. What
-    was printed behind them stays an output, of a cell that shows no code.
+    Headings in an output are none to Sphinx, and its pictures lose their alternative texts: both
+    become text cells. What was printed behind them stays an output, of a cell that shows no code.
     """
     parts = [cell]
     outputs, cell.outputs = cell.outputs, []
@@ -212,14 +243,17 @@ def figure(file, alt, caption):
     """A picture with its alternative text and its caption."""
     caption = re.sub(r"\A\*(.*)\*\Z", r"\1", caption.strip(), flags=re.DOTALL)
     quoted = alt.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-    return nbformat.v4.new_markdown_cell(f'```{{figure}} {file}\n:alt: "{quoted}"\n\n{caption}\n```')
+    return nbformat.v4.new_markdown_cell(
+        f'```{{figure}} {file}\n:alt: "{quoted}"\n\n{caption}\n```'
+    )
 
 
 # ---------------------------------------------------------------- verdicts
 
 
 def read_verdicts(ledger):
-    """The verdict on each claim, as the committed ledger shows it: the page that a link to a claim leads to.
+    """The verdict on each claim, as the committed ledger shows it: the page that a link to a claim
+    leads to.
 
     Parameters
     ----------
@@ -229,8 +263,19 @@ def read_verdicts(ledger):
     -------
     dict of str to str
     """
-    texts = [output.data.get("text/markdown", "") for cell in ledger.cells for output in cell.get("outputs", []) if "data" in output]
-    return dict(re.findall(r"^### (\S+)$.*?Verdict: \*\*(.+?)\*\*", "\n".join(texts), flags=re.MULTILINE | re.DOTALL))
+    texts = [
+        output.data.get("text/markdown", "")
+        for cell in ledger.cells
+        for output in cell.get("outputs", [])
+        if "data" in output
+    ]
+    return dict(
+        re.findall(
+            r"^### (\S+)$.*?Verdict: \*\*(.+?)\*\*",
+            "\n".join(texts),
+            flags=re.MULTILINE | re.DOTALL,
+        )
+    )
 
 
 def with_verdicts(text, verdicts):
@@ -238,7 +283,10 @@ def with_verdicts(text, verdicts):
 
     def verdict(link):
         if link[1] not in verdicts:
-            raise SiteError(f"A link leads to the claim {link[1]!r}, which the ledger does not have: mend {link[0]}.")
+            raise SiteError(
+                f"A link leads to the claim {link[1]!r}, which the ledger does not have: mend"
+                f" {link[0]}."
+            )
         return f"{link[0]}: *{verdicts[link[1]]}*"
 
     return re.sub(r"\[[^\]]*\]\([^)]*11_the_ledger\.ipynb#([\w-]+)\)", verdict, text)
@@ -253,9 +301,11 @@ def build(out, repository="", root=ROOT):
     Parameters
     ----------
     out : pathlib.Path
-        Folder of the site; what an earlier build left there is replaced when the new one is complete.
+        Folder of the site; what an earlier build left there is replaced when the new one is
+        complete.
     repository : str
-        Address of the repository, https://github.com/OWNER/NAME: for the links that open a page on Binder or Colab.
+        Address of the repository, https://github.com/OWNER/NAME: for the links that open a page on
+        Binder or Colab.
     root : pathlib.Path
         Folder of the course.
 
@@ -265,27 +315,42 @@ def build(out, repository="", root=ROOT):
         If Sphinx is not installed or warns of anything, such as a link that leads nowhere.
     """
     if out.exists() and any(out.iterdir()) and not (out / "searchindex.js").is_file():
-        raise SiteError(f"{out} holds other files than a site, and would be replaced: choose another folder with --out.")
+        raise SiteError(
+            f"{out} holds other files than a site, and would be replaced: choose another folder"
+            " with --out."
+        )
     try:
         from sphinx.application import Sphinx
         from sphinx.util.docutils import docutils_namespace, patch_docutils
     except ImportError:
         raise SiteError(
-            'The site is built by Sphinx, which is not installed. Say: uv sync --inexact --extra site   or: pip install -e ".[site]"'
+            "The site is built by Sphinx, which is not installed. Say: uv sync --inexact --extra"
+            ' site   or: pip install -e ".[site]"'
         ) from None
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         source, site, warnings = Path(scratch) / "source", Path(scratch) / "site", io.StringIO()
         source.mkdir()
         lay_out(source, repository, root)
-        options = {"home_page_in_toc": True, "navbar_persistent": [], "show_toc_level": 2, "use_issues_button": False}
+        options = {
+            "home_page_in_toc": True,
+            "navbar_persistent": [],
+            "show_toc_level": 2,
+            "use_issues_button": False,
+        }
         if repository:
             options |= {"repository_url": repository, "use_repository_button": True}
         with patch_docutils(), docutils_namespace():
             app = Sphinx(
-                source, None, site, Path(scratch) / "doctrees", "html", SETTINGS | {"html_theme_options": options},
-                status=None, warning=warnings,
-            )  # fmt: skip
+                source,
+                None,
+                site,
+                Path(scratch) / "doctrees",
+                "html",
+                SETTINGS | {"html_theme_options": options},
+                status=None,
+                warning=warnings,
+            )
             app.build()
         found = re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue()).replace(f"{source}{os.sep}", "")
         if found or app.statuscode:

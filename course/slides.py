@@ -1,9 +1,9 @@
 """Decks: a lesson as slides for a lecture room, in one HTML file that asks no network for anything.
 
-The notebook's slideshow metadata says which cells make a slide. A slide has room for less than a page,
-so of a cell's text it shows headings, formulas, tables and questions, and of each paragraph the first
-sentence and those with something in bold; the whole text goes into the speaker's notes. deck.html.j2
-is the rest: it lays the slides out, and cuts in two what is too long for one.
+The notebook's slideshow metadata says which cells make a slide. A slide has room for less than a
+page, so of a cell's text it shows headings, formulas, tables and questions, and of each paragraph
+the first sentence and those with something in bold; the whole text goes into the speaker's notes.
+deck.html.j2 is the rest: it lays the slides out, and cuts in two what is too long for one.
 """
 
 import os
@@ -27,7 +27,15 @@ from pygments.lexers import PythonLexer
 FEWEST_WORDS = 8  # that a slide shows of a paragraph
 SHORT_CODE = 5  # lines that are shown even where what they print is the point
 CHECKED = "# NBVAL_CHECK_OUTPUT\n"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge", "microsoft-edge")
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+    "microsoft-edge",
+)
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
@@ -61,7 +69,9 @@ class Slide:
 
 # What no sentence ends in: mathematics, code, bold and slanted words, what stands in brackets.
 WHOLE = re.compile(r"\$[^$]+\$|`[^`]+`|\*\*.+?\*\*|\*.+?\*|\([^()]*\)", re.DOTALL)
-END = re.compile(r"(?<=[.?!\0])(?<!\bal\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bcf\.)(?<!\bvs\.)(?<!\b[A-Z]\.)\s+(?=[A-Z\0\"])")
+END = re.compile(
+    r"(?<=[.?!\0])(?<!\bal\.)(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\bcf\.)(?<!\bvs\.)(?<!\b[A-Z]\.)\s+(?=[A-Z\0\"])"
+)
 LABEL = re.compile(r"\*\*\w+(, \w+)?\.\*\*")
 FORMULA = re.compile(r"(\$\$.+?\$\$)", re.DOTALL)
 
@@ -72,14 +82,17 @@ def sentences(text):
     cuts = [0]
     for found in END.finditer(masked):
         before = text[: found.start()]
-        # Something masked ends a sentence if it holds the full stop itself, and is no label as "**Explain.**" is.
+        # Something masked ends a sentence if it holds the full stop itself, and is no label as
+        # "**Explain.**" is.
         if re.search(r"[.?!][\"*)]*$", before) and not LABEL.fullmatch(before):
             cuts.append(found.end())
     return [text[start:end].rstrip() for start, end in zip(cuts, [*cuts[1:], None], strict=True)]
 
 
 def essence(text):
-    """What a slide shows of a paragraph: a question whole; else its formulas, how it begins, and what is in bold or numbered."""
+    """What a slide shows of a paragraph: a question whole; else its formulas, how it begins, and
+    what is in bold or numbered.
+    """
     if re.search(r"\*\*(Predict|Symptom)\b", text):
         return text
     if re.match(r"\([A-Z]\w", text):  # a remark in brackets
@@ -97,7 +110,9 @@ def essence(text):
 
 
 class Renderer(IPythonRenderer):
-    """Markdown to HTML as nbconvert does it, but for what leads out of the deck, and questions in a frame."""
+    """Markdown to HTML as nbconvert does it, but for what leads out of the deck, and questions in a
+    frame.
+    """
 
     def __init__(self):
         super().__init__(escape=False, exclude_anchor_links=True)
@@ -140,10 +155,14 @@ CHOICE = re.compile(r"<details><summary>(.*?)</summary>(.*?)</details>", re.DOTA
 
 
 def question(source):
-    """A multiple-choice question: what the room sees, with a tick that a further step shows, and the explanations."""
+    """A multiple-choice question: what the room sees, with a tick that a further step shows, and
+    the explanations.
+    """
     choices = CHOICE.findall(source)
     ticked = [f"<li>{choice}{tick(why)}</li>" for choice, why in choices]
-    body = render(source[: source.index("<details>")]) + f'<ul class="choices">{"".join(ticked)}</ul>'
+    body = (
+        render(source[: source.index("<details>")]) + f'<ul class="choices">{"".join(ticked)}</ul>'
+    )
     return [body], [f"<h4>{choice}</h4>{render(why)}" for choice, why in choices]
 
 
@@ -157,7 +176,9 @@ def tick(why):
 
 def lines(html):
     """Each line an element of its own: the deck can cut between them."""
-    return "".join(f'<span class="line">{line or "&nbsp;"}</span>' for line in html.rstrip("\n").split("\n"))
+    return "".join(
+        f'<span class="line">{line or "&nbsp;"}</span>' for line in html.rstrip("\n").split("\n")
+    )
 
 
 def code(source):
@@ -170,11 +191,15 @@ def is_the_point(cell):
     """Whether a slide shows the code of a cell, or only what came of it."""
     if any("image/png" in output.get("data", {}) for output in cell.outputs):
         return False
-    return not cell.outputs or cell.source.startswith(CHECKED) or cell.source.count("\n") < SHORT_CODE
+    return (
+        not cell.outputs or cell.source.startswith(CHECKED) or cell.source.count("\n") < SHORT_CODE
+    )
 
 
 def results(cell):
-    """The outputs of a cell, as groups of HTML that each fill a slide: a picture with its caption, or printed lines."""
+    """The outputs of a cell, as groups of HTML that each fill a slide: a picture with its caption,
+    or printed lines.
+    """
     groups, picture, printed = [[]], False, ""
     for output in [*cell.outputs, {}]:
         data = output.get("data", {})
@@ -182,7 +207,9 @@ def results(cell):
             printed += output.text
             continue
         if printed:
-            groups[-1].append(f'<pre class="output" tabindex="0">{lines(escape(printed, quote=False))}</pre>')
+            groups[-1].append(
+                f'<pre class="output" tabindex="0">{lines(escape(printed, quote=False))}</pre>'
+            )
             printed = ""
         if "image/png" in data:
             alt = escape(output.metadata.get("image/png", {}).get("alt", ""))
@@ -213,8 +240,8 @@ def slides_of(notebook):
     Returns
     -------
     list of Slide
-        A cell marked `slide` or `subslide` begins one; an unmarked one goes on with it; `fragment` goes on with it when
-        the speaker asks; `notes` is for the speaker alone; `skip` is left out.
+        A cell marked `slide` or `subslide` begins one; an unmarked one goes on with it; `fragment`
+        goes on with it when the speaker asks; `notes` is for the speaker alone; `skip` is left out.
     """
     slides, section = [], ""
     for cell in notebook.cells:
@@ -229,7 +256,11 @@ def slides_of(notebook):
                 slides[-1].notes.append(render(cell.source))
             else:
                 slides[-1].notes += part.notes
-                slides[-1].body += [f'<div class="step">{html}</div>' for html in part.body] if kind == "fragment" else part.body
+                slides[-1].body += (
+                    [f'<div class="step">{html}</div>' for html in part.body]
+                    if kind == "fragment"
+                    else part.body
+                )
     return slides
 
 
@@ -242,7 +273,11 @@ def parts_of(cell):
         return [Slide("", group) for group in groups]
     if "<details>" in cell.source:
         return [Slide("", *question(cell.source))]
-    return [text_part(source) for source in re.split(r"^(?=## )", cell.source, flags=re.MULTILINE) if source.strip()]
+    return [
+        text_part(source)
+        for source in re.split(r"^(?=## )", cell.source, flags=re.MULTILINE)
+        if source.strip()
+    ]
 
 
 def text_part(source):
@@ -259,13 +294,17 @@ def text_part(source):
 def mathjax():
     """The program that sets the formulas, as text; it travels inside the deck."""
     try:
-        found = [file for file in files("django-static-mathjax") or [] if file.match("es5/tex-svg-full.js")]
+        found = [
+            file
+            for file in files("django-static-mathjax") or []
+            if file.match("es5/tex-svg-full.js")
+        ]
     except PackageNotFoundError:
         found = []
     if not found:
         raise SlidesError(
-            "A deck carries MathJax for its formulas, which is not installed. Say: uv sync --inexact --extra site   "
-            'or: pip install -e ".[site]"'
+            "A deck carries MathJax for its formulas, which is not installed. Say: uv sync"
+            ' --inexact --extra site   or: pip install -e ".[site]"'
         )
     return found[0].locate().read_text(encoding="utf-8")
 
@@ -284,8 +323,8 @@ def deck(notebook):
     """
     if not any("slide_type" in cell.metadata.get("slideshow", {}) for cell in notebook.cells):
         raise SlidesError(
-            "No cell of this notebook is marked as a slide. In JupyterLab choose a cell and, in the property inspector "
-            "(the cogwheels on the right), its Slide Type."
+            "No cell of this notebook is marked as a slide. In JupyterLab choose a cell and, in the"
+            " property inspector (the cogwheels on the right), its Slide Type."
         )
     slides = slides_of(notebook)
     template = jinja2.Template(Path(__file__).with_name("deck.html.j2").read_text(encoding="utf-8"))
@@ -308,7 +347,9 @@ def write(path, folder):
     document = deck(nbformat.read(path, 4))
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{Path(path).stem}.html"
-    with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", encoding="utf-8", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        "w", dir=folder, suffix=".part", encoding="utf-8", delete=False
+    ) as file:
         file.write(document)
     os.chmod(file.name, 0o644)
     os.replace(file.name, target)
@@ -331,21 +372,30 @@ def print_pdf(document):
     browser = find_browser()
     if not browser:
         raise SlidesError(
-            "A PDF file needs Chromium, Chrome or Edge, and none was found. Install one, or open the deck in any browser "
-            "and print it to a file (Ctrl+P)."
+            "A PDF file needs Chromium, Chrome or Edge, and none was found. Install one, or open"
+            " the deck in any browser and print it to a file (Ctrl+P)."
         )
     target = document.with_suffix(".pdf")
     with tempfile.TemporaryDirectory() as scratch:
         result = subprocess.run(
             [
-                browser, "--headless", "--disable-gpu", f"--user-data-dir={scratch}", "--no-pdf-header-footer",
-                # Chromium does not run as root (in a container) with its sandbox; the document is our own.
+                browser,
+                "--headless",
+                "--disable-gpu",
+                f"--user-data-dir={scratch}",
+                "--no-pdf-header-footer",
+                # Chromium does not run as root (in a container) with its sandbox; the document is
+                # our own.
                 *(["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []),
-                "--virtual-time-budget=60000",  # the clock of the page, which stops when nothing is left to do
-                f"--print-to-pdf={scratch}/deck.pdf", document.resolve().as_uri(),
+                # the clock of the page, which stops when nothing is left to do
+                "--virtual-time-budget=60000",
+                f"--print-to-pdf={scratch}/deck.pdf",
+                document.resolve().as_uri(),
             ],
-            capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         printed = Path(scratch) / "deck.pdf"
         if result.returncode or not printed.is_file():
             raise SlidesError(f"{browser} did not print {document.name}:\n{result.stderr[-500:]}")

@@ -1,7 +1,7 @@
 """Sweeps: runs executed with papermill on Dask, kept one folder a run, and the tables made of them.
 
-A run is done when its folder is there, and a folder appears whole or not at all: whatever is killed, and
-whenever, the next sweep computes what is missing and nothing else.
+A run is done when its folder is there, and a folder appears whole or not at all: whatever is
+killed, and whenever, the next sweep computes what is missing and nothing else.
 """
 
 import errno
@@ -24,22 +24,32 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 
-# Dask and papermill are imported where a sweep begins: the kernel of each run imports this file, too.
+# Dask and papermill are imported where a sweep begins: the kernel of each run imports this file,
+# too.
 from course import experiments
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 ROW, HISTORY, NOTEBOOK = "row.json", "history.parquet", "notebook.ipynb"
-# One thread a run: two runs beside each other are faster than one run on two threads, and a thread of its
-# own makes a run the same whatever runs beside it. oneDNN halves the time of convolutions.
+# One thread a run: two runs beside each other are faster than one run on two threads, and a thread
+# of its own makes a run the same whatever runs beside it. oneDNN halves the time of convolutions.
 KERNEL_SETTINGS = {
-    "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    "TF_ENABLE_ONEDNN_OPTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "COURSE_PROGRESS": "lines", "COURSE_WIDGETS": "0",
-}  # fmt: skip
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TF_ENABLE_ONEDNN_OPTS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "COURSE_PROGRESS": "lines",
+    "COURSE_WIDGETS": "0",
+}
 # Unless the user has set them.
 KERNEL_DEFAULTS = {
-    "JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "120",
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # or the first run takes three quarters of a GPU's memory from the others
-}  # fmt: skip
+    "JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm",
+    "COURSE_WARM_SECONDS": "120",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": (
+        "false"
+    ),  # or the first run takes three quarters of a GPU's memory from the others
+}
 KERNEL_DEATHS = 3  # how often the kernel of a run may die before the run counts as failed
 KERNEL_START_SECONDS = 300  # on a busy machine
 SCHEDULER_SECONDS = 15  # to wait for an answer
@@ -93,11 +103,15 @@ def save(folder, metrics, history, provenance):
 
 
 def revision():
-    """Which state of the course computes this: for the provenance. Tables that a sweep has written make it no other state."""
+    """Which state of the course computes this: for the provenance. Tables that a sweep has written
+    make it no other state.
+    """
     root = RESULTS.parent
     try:
         described = _git(root, "describe", "--always", "--exclude=*")
-        if described and _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS.name}"):
+        if described and _git(
+            root, "status", "--porcelain", "--untracked-files=no", "--", ".", f":!{RESULTS.name}"
+        ):
             described += "-dirty"
     except (OSError, subprocess.SubprocessError):
         described = ""
@@ -105,10 +119,13 @@ def revision():
 
 
 def _git(root, *arguments):
-    return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=20, check=True
+    ).stdout.strip()
 
 
-# In a worker ------------------------------------------------------------------------------------------------
+# In a worker
+# ------------------------------------------------------------------------------------------------
 
 
 def execute(run, template, out, backend):
@@ -120,22 +137,24 @@ def execute(run, template, out, backend):
     template : str
         The notebook's text: the worker may be on another machine.
     out : str
-        The sweep's folder; where the worker sees it, the log grows there and checkpoints are kept there.
+        The sweep's folder; where the worker sees it, the log grows there and checkpoints are kept
+        there.
     backend : str
         Keras's: the driver's, which is part of the run's key.
 
     Returns
     -------
     dict
-        "files": content by name; "error": None, or one line; "seconds". None if another sweep has computed
-        the run meanwhile.
+        "files": content by name; "error": None, or one line; "seconds". None if another sweep has
+        computed the run meanwhile.
     """
     import multiprocessing
 
     import papermill
     from distributed import get_worker
 
-    # Dask's workers are daemons, which may have no children; the fork server of the warm kernels is one.
+    # Dask's workers are daemons, which may have no children; the fork server of the warm kernels is
+    # one.
     multiprocessing.current_process().daemon = False
     os.environ.update(KERNEL_DEFAULTS | os.environ | KERNEL_SETTINGS | {"KERAS_BACKEND": backend})
     start, shared = monotonic(), Path(out)
@@ -157,9 +176,16 @@ def execute(run, template, out, backend):
                 error = None
                 try:
                     papermill.execute_notebook(
-                        source, scratch / NOTEBOOK, run.parameters | plumbing, kernel_name="python3", cwd=scratch,
-                        progress_bar=False, stdout_file=log, stderr_file=log, start_timeout=KERNEL_START_SECONDS,
-                    )  # fmt: skip
+                        source,
+                        scratch / NOTEBOOK,
+                        run.parameters | plumbing,
+                        kernel_name="python3",
+                        cwd=scratch,
+                        progress_bar=False,
+                        stdout_file=log,
+                        stderr_file=log,
+                        start_timeout=KERNEL_START_SECONDS,
+                    )
                     break
                 except RuntimeError as death:  # nbclient's, while the kernel starts or later
                     error = f"its kernel died {attempt} times (killed, or out of memory?)"
@@ -181,9 +207,11 @@ def execute(run, template, out, backend):
 
 @contextmanager
 def _kernels_die_if_cancelled(folder):
-    """While the block runs: kill the kernels in a folder as soon as nobody waits for this task any more.
+    """While the block runs: kill the kernels in a folder as soon as nobody waits for this task any
+    more.
 
-    Dask does not interrupt a task when its driver stops or is killed; on a cluster a run would go on for hours.
+    Dask does not interrupt a task when its driver stops or is killed; on a cluster a run would go
+    on for hours.
     """
     from distributed import get_worker
 
@@ -212,14 +240,18 @@ def _kill_children(folder):
 
     for child in psutil.Process().children(recursive=True):
         try:
-            # A kernel has a session of its own; the fork server, which may have come from this folder, has not.
-            if Path(child.cwd()) == folder and (os.name == "nt" or os.getsid(child.pid) == child.pid):
+            # A kernel has a session of its own; the fork server, which may have come from this
+            # folder, has not.
+            if Path(child.cwd()) == folder and (
+                os.name == "nt" or os.getsid(child.pid) == child.pid
+            ):
                 child.kill()
         except (psutil.Error, ProcessLookupError):
             pass
 
 
-# In the driver ----------------------------------------------------------------------------------------------
+# In the driver
+# ----------------------------------------------------------------------------------------------
 
 
 def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report=None):
@@ -233,7 +265,8 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
     workers : int, optional
         Processes on this machine, one core each; by default one a core.
     scheduler : str, optional
-        Address of a Dask scheduler, such as "tcp://127.0.0.1:8786", instead of workers on this machine.
+        Address of a Dask scheduler, such as "tcp://127.0.0.1:8786", instead of workers on this
+        machine.
     begin : callable, optional
         Called as begin(outcome) once it is known what is there already.
     report : callable, optional
@@ -254,9 +287,14 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
     outcome = Outcome(present=[run for run in runs if run.key in known])
     if begin:
         begin(outcome)
-    # Seed by seed, so that a sweep that is stopped leaves whole pairs; the last arms first, because the catalogue
-    # lists the long ones last, and a long run that begins last would leave the other workers idle.
-    missing = {run.key: run for run in sorted(reversed(runs), key=lambda run: run.seed) if run.key not in known}
+    # Seed by seed, so that a sweep that is stopped leaves whole pairs; the last arms first, because
+    # the catalogue lists the long ones last, and a long run that begins last would leave the other
+    # workers idle.
+    missing = {
+        run.key: run
+        for run in sorted(reversed(runs), key=lambda run: run.seed)
+        if run.key not in known
+    }
     if missing:
         from distributed import as_completed
 
@@ -266,11 +304,15 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
             begun = monotonic()
             futures = {
                 client.submit(
-                    execute, run, template, str(folder), experiments.backend(),
+                    execute,
+                    run,
+                    template,
+                    str(folder),
+                    experiments.backend(),
                     key=f"{run.experiment}-{key}-{uuid4().hex}",
                 ): run
                 for key, run in missing.items()
-            }  # fmt: skip
+            }
             time_left = _TimeLeft(len(futures), sum(client.ncores().values()))
             for future in as_completed(futures):
                 run = futures[future]
@@ -296,7 +338,9 @@ class _TimeLeft:
 
     def __init__(self, remaining, workers):
         self.remaining, self.workers = remaining, workers
-        self.starts = [0.0] * min(workers, remaining)  # of the runs under way; the first is the oldest
+        self.starts = [0.0] * min(
+            workers, remaining
+        )  # of the runs under way; the first is the oldest
         self.seconds = []
 
     def after_one(self, now):
@@ -329,12 +373,20 @@ def _keep(run, future, folder):
     if result is None:
         return None
     place = folder / ("failed" if result["error"] else "runs") / run.key
-    row = {"key": run.key, "setting": run.setting, "experiment": run.experiment, "arm": run.arm, "seed": run.seed}
+    row = {
+        "key": run.key,
+        "setting": run.setting,
+        "experiment": run.experiment,
+        "arm": run.arm,
+        "seed": run.seed,
+    }
     row["parameters"] = run.parameters
     files = dict(result["files"])
     if not result["error"]:
         found = json.loads(files[ROW])
-        found["provenance"]["wall_seconds"] = round(result["seconds"], 2)  # with the kernel's start and all measuring
+        found["provenance"]["wall_seconds"] = round(
+            result["seconds"], 2
+        )  # with the kernel's start and all measuring
         files[ROW] = json.dumps(row | found, indent=1).encode()
     with _clear_errors(folder):
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new_") as scratch:
@@ -351,7 +403,9 @@ def _keep(run, future, folder):
                     raise
         if not result["error"]:
             shutil.rmtree(folder / "failed" / run.key, ignore_errors=True)
-        (folder / "logs" / f"{run.key}.log").unlink(missing_ok=True)  # it is in the run's folder now
+        (folder / "logs" / f"{run.key}.log").unlink(
+            missing_ok=True
+        )  # it is in the run's folder now
     return result["error"]
 
 
@@ -370,42 +424,54 @@ def _client(workers, scheduler, log):
                 os.dup2(file.fileno(), 2)
 
     if scheduler:
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would say is said below
+        logging.getLogger("distributed.client").setLevel(
+            logging.CRITICAL
+        )  # what it would say is said below
         try:
             client = Client(scheduler, timeout=SCHEDULER_SECONDS)
         except (OSError, ValueError) as error:
             raise SweepError(
-                f"No Dask scheduler answers at {scheduler} ({error}). Start one with `dask scheduler`, and workers "
-                "with `dask worker ADDRESS --nthreads 1`."
+                f"No Dask scheduler answers at {scheduler} ({error}). Start one with `dask"
+                " scheduler`, and workers with `dask worker ADDRESS --nthreads 1`."
             ) from error
         with client:
             threads = client.ncores().values()
             if not threads or max(threads) > 1:  # papermill changes the folder of its whole process
                 trouble = "a worker with several threads" if threads else "no workers"
                 raise SweepError(
-                    f"The scheduler at {scheduler} has {trouble}; each run needs a process of its own. Start workers "
-                    f"with `dask worker {scheduler} --nworkers 2 --nthreads 1`."
+                    f"The scheduler at {scheduler} has {trouble}; each run needs a process of its"
+                    f" own. Start workers with `dask worker {scheduler} --nworkers 2 --nthreads 1`."
                 )
             try:
                 yield client
             except (CommClosedError, FutureCancelledError) as error:
                 raise SweepError(
-                    f"The Dask scheduler at {scheduler} answers no more. Start it again, and then this sweep: finished "
-                    "runs are kept."
+                    f"The Dask scheduler at {scheduler} answers no more. Start it again, and then"
+                    " this sweep: finished runs are kept."
                 ) from error
         return
-    # Any free port: the usual one may be taken, which Dask would warn of. The memory is the kernels', which it
-    # does not see.
+    # Any free port: the usual one may be taken, which Dask would warn of. The memory is the
+    # kernels', which it does not see.
     with (
-        # On a busy machine a killed worker takes longer to come back than the 15 s after which Dask gives it up. And
-        # its profiler, which looks at each worker a hundred times a second, would cost the runs some percent.
-        dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour", "distributed.worker.profile.enabled": False}),
+        # On a busy machine a killed worker takes longer to come back than the 15 s after which Dask
+        # gives it up. And its profiler, which looks at each worker a hundred times a second, would
+        # cost the runs some percent.
+        dask.config.set(
+            {
+                "distributed.deploy.lost-worker-timeout": "1 hour",
+                "distributed.worker.profile.enabled": False,
+            }
+        ),
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
             silence_logs=50,
         ) as cluster,
         Client(cluster) as client,
-    ):  # fmt: skip
+    ):
         client.register_plugin(Quiet())
         yield client
 
@@ -415,7 +481,9 @@ def _prepare(folder):
         for name in ("runs", "failed", "logs", "checkpoints"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         for left in folder.glob(".new_*"):
-            if time.time() - left.stat().st_mtime > 3600:  # else it may be of another sweep that is at work
+            if (
+                time.time() - left.stat().st_mtime > 3600
+            ):  # else it may be of another sweep that is at work
                 shutil.rmtree(left, ignore_errors=True)
         tempfile.TemporaryFile(dir=folder).close()
     return folder
@@ -431,12 +499,13 @@ def _clear_errors(folder):
 
 def _cannot_write(folder, error):
     return (
-        f"Cannot write to {folder}: {error.strerror or error}. Free some space or choose another folder with "
-        "--out, and run this again: finished runs are kept."
+        f"Cannot write to {folder}: {error.strerror or error}. Free some space or choose another"
+        " folder with --out, and run this again: finished runs are kept."
     )
 
 
-# The tables -------------------------------------------------------------------------------------------------
+# The tables
+# -------------------------------------------------------------------------------------------------
 
 
 def collect(folder):
@@ -445,22 +514,32 @@ def collect(folder):
     Returns
     -------
     pandas.DataFrame
-        One row a run: key, setting, experiment, arm, seed, parameters (JSON), the metrics, the provenance.
+        One row a run: key, setting, experiment, arm, seed, parameters (JSON), the metrics, the
+        provenance.
     """
     folder = Path(folder)
     runs, histories = _read(folder / "runs.parquet"), _read(folder / "history.parquet")
     before = len(runs), len(histories)
-    # Two sweeps that collect at a time may each miss what the other adds; the next one makes up for it.
+    # Two sweeps that collect at a time may each miss what the other adds; the next one makes up for
+    # it.
     known = set(runs["key"]) & set(histories["key"])
-    new = [path for path in sorted((folder / "runs").glob("[!.]*")) if path.is_dir() and path.name not in known]
+    new = [
+        path
+        for path in sorted((folder / "runs").glob("[!.]*"))
+        if path.is_dir() and path.name not in known
+    ]
     if new:
         rows, parts = zip(*map(_read_run, new), strict=True)
         runs, histories = _joined(runs, pd.DataFrame(rows)), _joined(histories, *parts)
         runs = runs.drop_duplicates("key").sort_values(["arm", "seed", "key"], ignore_index=True)
         histories = histories.drop_duplicates(["key", "epoch", "split", "mode", "metric"])
-        if (len(runs), len(histories)) != before:  # a run may have no history: it is looked at again each time
+        if (
+            len(runs),
+            len(histories),
+        ) != before:  # a run may have no history: it is looked at again each time
             with _clear_errors(folder):
-                # The history first: a kill between the two leaves rows to be added again, and none without history.
+                # The history first: a kill between the two leaves rows to be added again, and none
+                # without history.
                 _write(histories, folder / "history.parquet")
                 _write(runs, folder / "runs.parquet")
     return runs
@@ -475,8 +554,8 @@ def _read_run(path):
         return flat, pd.read_parquet(path / HISTORY).assign(key=path.name)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SweepError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Remove this folder: the next sweep computes the run "
-            "again."
+            f"{path} is damaged ({type(error).__name__}: {error}). Remove this folder: the next"
+            " sweep computes the run again."
         ) from error
 
 
@@ -491,8 +570,9 @@ def _read(path):
         return pd.DataFrame(columns=of_histories if path.stem == "history" else of_runs)
     except (OSError, ValueError, KeyError) as error:
         raise SweepError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Remove history.parquet and runs.parquet: they are made again "
-            "from the folders of the runs; if those are not there, `git checkout` brings them back."
+            f"{path} is damaged ({type(error).__name__}: {error}). Remove history.parquet and"
+            " runs.parquet: they are made again from the folders of the runs; if those are not"
+            " there, `git checkout` brings them back."
         ) from error
 
 
@@ -526,8 +606,9 @@ def load(runs, out=RESULTS):
     Parameters
     ----------
     runs : list of course.experiments.Run
-        Such as `experiments.plan("eight")`; of their settings, every seed that is there is taken. Where there are
-        none of this backend of Keras, those of another are: the column backend says so.
+        Such as `experiments.plan("eight")`; of their settings, every seed that is there is taken.
+        Where there are none of this backend of Keras, those of another are: the column backend says
+        so.
     out : path
 
     Returns
@@ -538,7 +619,10 @@ def load(runs, out=RESULTS):
     folder = Path(out) / runs[0].experiment
     rows = collect(folder)
     if not len(rows):
-        raise SweepError(f"There are no results of {runs[0].experiment!r} yet: `course experiment {runs[0].experiment}`.")
+        raise SweepError(
+            f"There are no results of {runs[0].experiment!r} yet: `course experiment"
+            f" {runs[0].experiment}`."
+        )
     for backend in (experiments.backend(), *experiments.BACKENDS):
         arms = {run.setting_on(backend): run.arm for run in runs}
         if rows["setting"].isin(arms).any():
@@ -549,7 +633,9 @@ def load(runs, out=RESULTS):
 
 
 def table(name, out=RESULTS):
-    """All rows there are of an experiment, whatever their parameters; `changed` says where they are not its own."""
+    """All rows there are of an experiment, whatever their parameters; `changed` says where they are
+    not its own.
+    """
     planned = {run.setting: run for run in experiments.plan(name, seeds=1)}
     rows = collect(Path(out) / name)
     if not len(rows):
@@ -560,7 +646,9 @@ def table(name, out=RESULTS):
         if row["setting"] in planned:
             return ""
         usual, own = plain.get(row["arm"], {}), json.loads(row["parameters"])
-        differences = [f"{key}={own[key]}" for key in own if key != "seed" and own[key] != usual.get(key)]
+        differences = [
+            f"{key}={own[key]}" for key in own if key != "seed" and own[key] != usual.get(key)
+        ]
         return ", ".join(differences) or f"backend={row['backend']}"
 
     return rows.assign(changed=[changed(row) for row in rows.to_dict("records")])
@@ -573,7 +661,10 @@ def summary(rows, metrics):
     usable = rows.select_dtypes("number").columns
     for metric in metrics:
         if metric not in usable:
-            raise SweepError(f"There is no metric {metric!r}; there are: {', '.join(sorted(usable.drop('seed')))}.")
+            raise SweepError(
+                f"There is no metric {metric!r}; there are:"
+                f" {', '.join(sorted(usable.drop('seed')))}."
+            )
     lines = []
     for (arm, changed, _), group in rows.groupby(["arm", "changed", "setting"], sort=False):
         line = {"arm": arm, "changed": changed, "seeds": len(group)}
@@ -583,6 +674,10 @@ def summary(rows, metrics):
             if wrong:
                 line[metric] = f"not finite in {wrong} of {len(values)}"
             else:
-                line[metric] = str(intervals.mean_interval(values)) if len(values) > 1 else f"{values.mean():+.3f}"
+                line[metric] = (
+                    str(intervals.mean_interval(values))
+                    if len(values) > 1
+                    else f"{values.mean():+.3f}"
+                )
         lines.append(line)
     return pd.DataFrame(lines)

@@ -1,14 +1,15 @@
 """Kernels that start warm: forked from a process that has imported Keras and has not used it yet.
 
-The import of Keras on TensorFlow costs 7 to 9 CPU seconds, a large part of what a short notebook takes.
-This kernel provisioner of jupyter_client lets Python's own fork server (`multiprocessing.forkserver`)
-do it once. JupyterLab, papermill and nbval use it where the environment says
-JUPYTER_DEFAULT_PROVISIONER_NAME=course-warm, as `course lab` makes it say on Linux. Whatever does not fit gets a normal kernel: another
-interpreter, other packages or settings than those imported, a system that cannot fork, any failure.
+The import of Keras on TensorFlow costs 7 to 9 CPU seconds, a large part of what a short notebook
+takes. This kernel provisioner of jupyter_client lets Python's own fork server
+(`multiprocessing.forkserver`) do it once. JupyterLab, papermill and nbval use it where the
+environment says JUPYTER_DEFAULT_PROVISIONER_NAME=course-warm, as `course lab` makes it say on
+Linux. Whatever does not fit gets a normal kernel: another interpreter, other packages or settings
+than those imported, a system that cannot fork, any failure.
 
-Nothing outlives its user: kernels see that the process that asked for them is gone, however it went,
-and the fork server goes with the last of them. It costs about 0.4 GB while it waits; most of that
-is memory that its kernels share with it.
+Nothing outlives its user: kernels see that the process that asked for them is gone, however it
+went, and the fork server goes with the last of them. It costs about 0.4 GB while it waits; most of
+that is memory that its kernels share with it.
 """
 
 import asyncio
@@ -25,10 +26,23 @@ from multiprocessing import resource_tracker
 
 from jupyter_client.provisioning import LocalProvisioner
 
-# `course` first: it quietens TensorFlow. None of its modules, which may be edited while the process waits.
+# `course` first: it quietens TensorFlow. None of its modules, which may be edited while the process
+# waits.
 PRELOADED = ["course", "keras", "matplotlib.figure", "pandas", "scipy.stats", "ipykernel.kernelapp"]
 # What those read when they are imported: a kernel with other values must import them itself.
-SETTINGS = ("CUDA_", "HOME", "JAX_", "KERAS_", "LD_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON", "TF_", "XLA_")
+SETTINGS = (
+    "CUDA_",
+    "HOME",
+    "JAX_",
+    "KERAS_",
+    "LD_",
+    "MKL_",
+    "OMP_",
+    "OPENBLAS_",
+    "PYTHON",
+    "TF_",
+    "XLA_",
+)
 NAME, CHOICE = "course-warm", "JUPYTER_DEFAULT_PROVISIONER_NAME"
 PATIENCE = "COURSE_WARM_SECONDS"  # how long a kernel may wait for the import; by default not at all
 
@@ -52,10 +66,13 @@ class _Server:
         try:
             # What a fresh interpreter has, without what this process has put on its own path.
             question = [sys.executable, "-c", "import sys; print(*sys.path[1:], sep='\\n')"]
-            self.path = subprocess.run(question, capture_output=True, text=True, check=True).stdout.splitlines()
+            self.path = subprocess.run(
+                question, capture_output=True, text=True, check=True
+            ).stdout.splitlines()
             self.context = multiprocessing.get_context("forkserver")
             self.context.set_forkserver_preload(PRELOADED)
-            # Ctrl-C in a terminal reaches all its processes, but it is JupyterLab's, not the import's.
+            # Ctrl-C in a terminal reaches all its processes, but it is JupyterLab's, not the
+            # import's.
             resource_tracker.ensure_running()  # takes the block away if it comes later
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             self.fork(os.getpid)  # returns when the imports are done
@@ -84,7 +101,9 @@ def imported_by(environment):
     """What a kernel must have in common with the process that it is forked from."""
     # Installing, updating or removing a package changes the time of the folder it is in.
     folders = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
-    settings = sorted((name, value) for name, value in environment.items() if name.startswith(SETTINGS))
+    settings = sorted(
+        (name, value) for name, value in environment.items() if name.startswith(SETTINGS)
+    )
     return sys.prefix, [os.stat(folder).st_mtime_ns for folder in sorted(folders)], settings
 
 
@@ -140,7 +159,12 @@ async def fork_kernel(command, options):
         end = time.monotonic() + float(environment.get(PATIENCE, 0))
         while _server.imported == imported_by(environment):
             if _server.ready.is_set():
-                arguments = command[3:], environment, str(options.get("cwd") or os.getcwd()), _server.path
+                arguments = (
+                    command[3:],
+                    environment,
+                    str(options.get("cwd") or os.getcwd()),
+                    _server.path,
+                )
                 return _Forked(_server.fork(_become_kernel, *arguments))
             if time.monotonic() > end:
                 break
@@ -151,7 +175,9 @@ async def fork_kernel(command, options):
 
 
 def _say_why(error):
-    print(f"No warm kernel ({type(error).__name__}: {error}); starting a normal one.", file=sys.stderr)
+    print(
+        f"No warm kernel ({type(error).__name__}: {error}); starting a normal one.", file=sys.stderr
+    )
 
 
 def _end_with_user():
@@ -166,13 +192,17 @@ def _become_kernel(arguments, environment, folder, path):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    multiprocessing.current_process().daemon = False  # or the user's own code could start no processes
+    multiprocessing.current_process().daemon = (
+        False  # or the user's own code could start no processes
+    )
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     sys.path[:] = path
     # With the number of the fork server the kernel notices when that is gone.
     sys.argv = ["ipykernel_launcher.py", *arguments, f"--IPKernelApp.parent_handle={os.getppid()}"]
-    sys.modules.pop("course", None)  # only its first lines were wanted, and they may have been edited
+    sys.modules.pop(
+        "course", None
+    )  # only its first lines were wanted, and they may have been edited
     import random
 
     import numpy as np
@@ -184,6 +214,8 @@ def _become_kernel(arguments, environment, folder, path):
 
 
 def _load_jupyter_server_extension(server):
-    """Begin to import when `course lab` starts JupyterLab, seconds before the page asks for its first kernel."""
+    """Begin to import when `course lab` starts JupyterLab, seconds before the page asks for its
+    first kernel.
+    """
     if os.environ.get(CHOICE) == NAME:
         _server.start()

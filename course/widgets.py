@@ -2,8 +2,8 @@
 
 An explorer is two functions and a list of controls. `frame(axes)` draws what stays: axes, labels,
 legend, curves that no slider moves. `marks(axes, **values)` adds what the sliders move, and returns
-it. A move of a slider redraws the marks alone, over a copy of the frame: that takes 5 to 10 ms, and the
-whole figure 90. Where there is no kernel, the picture for the default values stands in.
+it. A move of a slider redraws the marks alone, over a copy of the frame: that takes 5 to 10 ms, and
+the whole figure 90. Where there is no kernel, the picture for the default values stands in.
 """
 
 import io
@@ -35,8 +35,8 @@ class Explorer:
         `marks(*axes, **values)` adds what depends on the controls and returns a list of artists.
         Pure: the same values give the same marks.
     controls : dict of str to (str, value, choices)
-        By the keyword of `marks`: the label, the value at the start, and what to choose from: a list,
-        (low, high, step) for a slider, or bool for a button.
+        By the keyword of `marks`: the label, the value at the start, and what to choose from: a
+        list, (low, high, step) for a slider, or bool for a button.
     caption, alt : str
         As in `course.plots.show`.
     columns : int
@@ -81,25 +81,38 @@ class Explorer:
             If there is no control of that name.
         """
         if unknown := set(values) - set(self.controls):
-            raise TypeError(f"There is no control {unknown.pop()!r}, only {', '.join(self.controls)}.")
+            raise TypeError(
+                f"There is no control {unknown.pop()!r}, only {', '.join(self.controls)}."
+            )
         self._canvas.restore_region(self._background)
         for artist in self.marks(*self._axes, **self.defaults | values):
             artist.axes.draw_artist(artist)
             artist.remove()
         size = self._canvas.get_width_height()
-        return Image.frombuffer("RGBA", size, self._canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+        return Image.frombuffer(
+            "RGBA", size, self._canvas.buffer_rgba(), "raw", "RGBA", 0, 1
+        ).convert("RGB")
 
     def show(self):
-        """Display controls, picture and caption; no controls where the environment says COURSE_WIDGETS=0."""
+        """Display controls, picture and caption; no controls where the environment says
+        COURSE_WIDGETS=0.
+        """
         live = os.environ.get("COURSE_WIDGETS") != "0"
         if live:
             self.widgets = {name: _control(*parts) for name, parts in self.controls.items()}
             wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
             display(ipywidgets.HBox(list(self.widgets.values()), layout=wrap))
-        # JPEG is packed in a tenth of the time of PNG, which is sharper: the one to move, the other to stay.
+        # JPEG is packed in a tenth of the time of PNG, which is sharper: the one to move, the other
+        # to stay.
         form = {"format": "jpeg", "quality": 95, "subsampling": 0} if live else {"format": "png"}
-        # An output of the cell, not an image *widget*: it stays in the notebook when the kernel is gone.
-        handle = display(self._bundle(form, self.defaults), raw=True, display_id=True, metadata=self._metadata(form))
+        # An output of the cell, not an image *widget*: it stays in the notebook when the kernel is
+        # gone.
+        handle = display(
+            self._bundle(form, self.defaults),
+            raw=True,
+            display_id=True,
+            metadata=self._metadata(form),
+        )
         display(Markdown(f"*{self.caption}*"))
         for widget in self.widgets.values():
             widget.observe(lambda _: self._redraw(handle, form), "value")
@@ -114,13 +127,17 @@ class Explorer:
         return {f"image/{form['format']}": file.getvalue(), "text/plain": self.alt}
 
     def _metadata(self, form):
-        width, height = self._canvas.get_width_height()  # given, so that nothing on the page moves meanwhile
+        width, height = (
+            self._canvas.get_width_height()
+        )  # given, so that nothing on the page moves meanwhile
         return {f"image/{form['format']}": {"alt": self.alt, "width": width, "height": height}}
 
 
 def _control(label, value, choices):
     if choices is bool:
-        return ipywidgets.ToggleButton(value, description=label, layout=ipywidgets.Layout(width="auto"))
+        return ipywidgets.ToggleButton(
+            value, description=label, layout=ipywidgets.Layout(width="auto")
+        )
     options = {"description": label, "value": value, "style": {"description_width": "initial"}}
     if isinstance(choices, list):
         kind = ipywidgets.RadioButtons if isinstance(value, str) else ipywidgets.SelectionSlider
@@ -174,20 +191,27 @@ def batch_norm_formula():
 
     def frame(axes):
         axes.set(xlim=(-0.5, 2.5), ylim=(-9, 9), ylabel="value")
-        axes.set_xticks([0, 1, 2], ["x", "x hat: normalised", "y = gamma · x hat + beta"], fontsize=14)
+        axes.set_xticks(
+            [0, 1, 2], ["x", "x hat: normalised", "y = gamma · x hat + beta"], fontsize=14
+        )
 
     def marks(axes, **values):
         columns = batch_norm_columns(**values)
         # One line with gaps: far faster to draw than a line an example.
         gaps = np.hstack([columns, np.full((len(columns), 1), np.nan)]).ravel()
-        artists = axes.plot([0, 1, 2, np.nan] * len(columns), gaps, "o-", color=BLUE, lw=1.5, ms=9, alpha=0.8)
+        artists = axes.plot(
+            [0, 1, 2, np.nan] * len(columns), gaps, "o-", color=BLUE, lw=1.5, ms=9, alpha=0.8
+        )
         for place, column in enumerate(columns.T):
-            facts = f"mean {round(column.mean(), 2) + 0.0:.2f}\nvariance {column.var():.3g}"  # + 0.0: no "-0.00"
+            facts = (  # + 0.0: no "-0.00"
+                f"mean {round(column.mean(), 2) + 0.0:.2f}\nvariance {column.var():.3g}"
+            )
             artists.append(axes.text(place, 8.6, facts, ha="center", va="top"))
         return artists
 
     return Explorer(
-        frame, marks,
+        frame,
+        marks,
         {
             "batch": ("batch number", 3, (1, 20, 1)),
             "spread": ("standard deviation of x", 1.0, [0.01, 0.03, 0.1, 0.3, 1.0, 2.0]),
@@ -195,11 +219,13 @@ def batch_norm_formula():
             "beta": ("beta", 0.0, (-3.0, 3.0, 0.1)),
             "epsilon": ("epsilon", 1e-3, [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]),
         },
-        "Eight examples of one feature, each a line from left to right through the formula. Find a batch whose x hat does "
-        "not have variance 1; then the gamma and beta that turn y back into x.",
-        "Eight values joined by lines through three columns: before batch norm, normalised, scaled and shifted.",
+        "Eight examples of one feature, each a line from left to right through the formula. Find a"
+        " batch whose x hat does not have variance 1; then the gamma and beta that turn y back"
+        " into x.",
+        "Eight values joined by lines through three columns: before batch norm, normalised, scaled"
+        " and shifted.",
         columns=1,
-    )  # fmt: skip
+    )
 
 
 # ---------------------------------------------------------------- moving statistics
@@ -243,7 +269,9 @@ def moving_statistics():
     }
 
     def frame(*both):
-        for axes, name, truth, top in zip(both, ("mean", "variance"), (MEAN, VARIANCE), (6, 12), strict=True):
+        for axes, name, truth, top in zip(
+            both, ("mean", "variance"), (MEAN, VARIANCE), (6, 12), strict=True
+        ):
             axes.set(xlim=(0, LONGEST * 1.02), ylim=(0, top), xlabel="training step", ylabel=name)
             axes.axhline(truth, color="black", lw=2, linestyle=":", label="of all the data")
             _legend(axes, styles, "upper right")
@@ -259,16 +287,23 @@ def moving_statistics():
         return artists
 
     return Explorer(
-        frame, marks,
+        frame,
+        marks,
         {
-            "momentum": ("momentum (kept)", 0.99, [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999]),
+            "momentum": (
+                "momentum (kept)",
+                0.99,
+                [0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999],
+            ),
             "steps": ("training steps", 100, (10, LONGEST, 10)),
             "batch_size": ("batch size", 16, [2, 4, 8, 16, 32, 64, 128, 256]),
         },
-        "The moving statistics start from 0 and 1; the large dot is what inference would use if training ended there. "
-        "A high momentum forgets its start slowly; a low one copies the noise of the batches.",
-        "Mean and variance of batches over the training steps, and the moving averages that follow them from 0 and 1.",
-    )  # fmt: skip
+        "The moving statistics start from 0 and 1; the large dot is what inference would use if"
+        " training ended there. A high momentum forgets its start slowly; a low one copies the"
+        " noise of the batches.",
+        "Mean and variance of batches over the training steps, and the moving averages that follow"
+        " them from 0 and 1.",
+    )
 
 
 # ---------------------------------------------------------------- the noise of small batches
@@ -278,12 +313,14 @@ SIZES = [2, 4, 8, 16, 32, 64, 128, 256]
 
 @cache
 def batch_noise(batch_size):
-    """What batch norm makes of one and the same example in 2,000 batches of independent normal values.
+    """What batch norm makes of one and the same example in 2,000 batches of independent normal
+    values.
 
     Returns
     -------
     array of shape (2000,)
-        The normalised value of an example that lies one standard deviation above the mean of all data.
+        The normalised value of an example that lies one standard deviation above the mean of all
+        data.
     """
     batches = np.random.default_rng(1).standard_normal((2_000, batch_size))
     batches[:, 0] = 1.0
@@ -295,12 +332,23 @@ def batch_size_noise():
     """Explorer of the noise that the company of a batch puts on an example (lesson 03)."""
 
     def frame(left, right):
-        left.set(xlim=(-1, 3), ylim=(0, 5), xlabel="normalised value of the same example", ylabel="density")
+        left.set(
+            xlim=(-1, 3),
+            ylim=(0, 5),
+            xlabel="normalised value of the same example",
+            ylabel="density",
+        )
         left.axvline(1.0, color="black", lw=2, linestyle=":", label="by the statistics of all data")
         left.legend(loc="upper right")
         sds = [batch_noise(size).std() for size in SIZES]
         right.plot(SIZES, sds, color=BLUE, linestyle="-", marker="o")
-        right.set(xlabel="batch size m", ylabel="standard deviation", xscale="log", yscale="log", ylim=(0.05, 1))
+        right.set(
+            xlabel="batch size m",
+            ylabel="standard deviation",
+            xscale="log",
+            yscale="log",
+            ylim=(0.05, 1),
+        )
         right.set_xticks(SIZES, SIZES)
         right.set_yticks([0.05, 0.1, 0.2, 0.5, 1], [0.05, 0.1, 0.2, 0.5, 1])
         right.minorticks_off()
@@ -315,11 +363,15 @@ def batch_size_noise():
         ]
 
     return Explorer(
-        frame, marks, {"batch_size": ("batch size", 8, SIZES)},
-        "The same example, one standard deviation above the mean, in 2,000 batches of different neighbours. "
-        "The smaller the batch, the more its normalised value depends on the company it is in.",
-        "Histogram of the normalised value of one example over many batches; its standard deviation falls with the batch size.",
-    )  # fmt: skip
+        frame,
+        marks,
+        {"batch_size": ("batch size", 8, SIZES)},
+        "The same example, one standard deviation above the mean, in 2,000 batches of different"
+        " neighbours. The smaller the batch, the more its normalised value depends on the company"
+        " it is in.",
+        "Histogram of the normalised value of one example over many batches; its standard deviation"
+        " falls with the batch size.",
+    )
 
 
 # ---------------------------------------------------------------- the dropout mask
@@ -344,7 +396,9 @@ def dropout_outputs(rate, seed, convention):
     first, average, inference : arrays of shape (12,)
         Output for the first example, its mean over 2,000 masks, and the output at inference.
     """
-    apply = {"inverted": reference.inverted_dropout, "classic": reference.classic_dropout}[convention]
+    apply = {"inverted": reference.inverted_dropout, "classic": reference.classic_dropout}[
+        convention
+    ]
     rng, x = np.random.default_rng(seed), np.linspace(0.5, 3, UNITS)
     outputs, mask = apply(np.tile(x, (2_000, 1)), rate, rng, True)
     inference, _ = apply(x, rate, rng, False)
@@ -360,11 +414,21 @@ def dropout_mask():
     }
 
     def frame(left, right):
-        left.set(xlim=(-0.5, UNITS - 0.5), ylim=(19.5, -0.5), xlabel="unit", ylabel="example", title="mask (black: kept)")
+        left.set(
+            xlim=(-0.5, UNITS - 0.5),
+            ylim=(19.5, -0.5),
+            xlabel="unit",
+            ylabel="example",
+            title="mask (black: kept)",
+        )
         left.set_yticks([0, 5, 10, 15])
         left.grid(False)
-        right.set(xlim=(-0.5, UNITS - 0.5), ylim=(-0.3, 10), xlabel="unit", ylabel="output of the layer")
-        right.plot(np.linspace(0.5, 3, UNITS), color="black", lw=2, linestyle=":", label="without dropout")
+        right.set(
+            xlim=(-0.5, UNITS - 0.5), ylim=(-0.3, 10), xlabel="unit", ylabel="output of the layer"
+        )
+        right.plot(
+            np.linspace(0.5, 3, UNITS), color="black", lw=2, linestyle=":", label="without dropout"
+        )
         _legend(right, styles, "upper left")
 
     def marks(left, right, rate, seed, convention):
@@ -375,25 +439,29 @@ def dropout_mask():
         return artists
 
     return Explorer(
-        frame, marks,
+        frame,
+        marks,
         {
             "rate": ("rate (dropped)", 0.5, (0.0, 0.9, 0.05)),
             "seed": ("seed", 0, (0, 30, 1)),
             "convention": ("convention", "inverted", ["inverted", "classic"]),
         },
-        "Left, the masks of 20 examples. Right, the output of the layer. In both conventions the mean over the masks meets the output at "
-        "inference: inverted dropout at the values without dropout, classic dropout below them.",
-        "Dropout masks of twenty examples, and the outputs of twelve units in training, on average over masks, and at inference.",
-    )  # fmt: skip
+        "Left, the masks of 20 examples. Right, the output of the layer. In both conventions the"
+        " mean over the masks meets the output at inference: inverted dropout at the values without"
+        " dropout, classic dropout below them.",
+        "Dropout masks of twenty examples, and the outputs of twelve units in training, on average"
+        " over masks, and at inference.",
+    )
 
 
 # ---------------------------------------------------------------- dropout layer by layer
 
 
-
 @cache
 def _network():
-    """64 inputs, and the weights of three hidden ReLU layers of 64 units and of 10 outputs (He et al. 2015)."""
+    """64 inputs, and the weights of three hidden ReLU layers of 64 units and of 10 outputs (He et
+    al. 2015).
+    """
     rng = np.random.default_rng(5)
     weights = [rng.standard_normal((64, width)) * np.sqrt(2 / 64) for width in (64, 64, 64, 10)]
     return np.abs(rng.standard_normal((50, 64))), weights
@@ -431,22 +499,44 @@ def rates_by_layer():
     def frame(axes):
         axes.set(xlim=(-0.6, 3.6), ylim=(0, 4), ylabel="noise / signal (standard deviations)")
         axes.set_xticks(range(4), ["hidden 1", "hidden 2", "hidden 3", "output"], fontsize=14)
-        axes.axhline(1, color="black", lw=2, linestyle=":", label="the masks move a unit as much as the choice of example does")
+        axes.axhline(
+            1,
+            color="black",
+            lw=2,
+            linestyle=":",
+            label="the masks move a unit as much as the choice of example does",
+        )
         axes.legend(loc="upper center")
 
     def marks(axes, **rates):
         ratios = noise_by_layer(*rates.values())
         bars = axes.vlines(range(4), 0, np.minimum(ratios, 3.9), color=BLUE, lw=60)
-        return [bars, *(axes.text(x, min(y, 3.5) + 0.06, f"{y:.2f}", ha="center") for x, y in enumerate(ratios))]
+        return [
+            bars,
+            *(
+                axes.text(x, min(y, 3.5) + 0.06, f"{y:.2f}", ha="center")
+                for x, y in enumerate(ratios)
+            ),
+        ]
 
     return Explorer(
-        frame, marks,
-        {place: (f"rate, {place.replace('_', ' ')}", 0.5 * (place == "hidden_2"), (0.0, 0.8, 0.05)) for place in places},
-        "A random network of three hidden ReLU layers of 64 units. Dropout behind one layer makes noise in every layer after it; "
-        "moderate rates everywhere add up. Compare a rate of 0.5 at the input with the same rate behind the last hidden layer.",
-        "Bars: the ratio of noise by dropout to signal in three hidden layers and the output of a network.",
+        frame,
+        marks,
+        {
+            place: (
+                f"rate, {place.replace('_', ' ')}",
+                0.5 * (place == "hidden_2"),
+                (0.0, 0.8, 0.05),
+            )
+            for place in places
+        },
+        "A random network of three hidden ReLU layers of 64 units. Dropout behind one layer makes"
+        " noise in every layer after it; moderate rates everywhere add up. Compare a rate of 0.5 at"
+        " the input with the same rate behind the last hidden layer.",
+        "Bars: the ratio of noise by dropout to signal in three hidden layers and the output of a"
+        " network.",
         columns=1,
-    )  # fmt: skip
+    )
 
 
 # ---------------------------------------------------------------- variance shift
@@ -462,14 +552,16 @@ def _before_relu():
 
 
 def variance_shift_values(rate, shift, order):
-    """What batch norm receives behind ReLU, dropout and a linear unit, in training and at inference.
+    """What batch norm receives behind ReLU, dropout and a linear unit, in training and at
+    inference.
 
     Parameters
     ----------
     rate : float
         Probability of dropping.
     shift : float
-        Added to normal values before the ReLU: the higher, the larger is E[x^2] beside the variance.
+        Added to normal values before the ReLU: the higher, the larger is E[x^2] beside the
+        variance.
     order : {"dropout, then batch norm", "batch norm, then dropout"}
         In the second, dropout acts behind the batch norm in question.
 
@@ -482,7 +574,9 @@ def variance_shift_values(rate, shift, order):
     x = np.maximum(values + shift, 0)
     if order == ORDERS[1]:
         rate = 0.0
-    dropped, _ = reference.inverted_dropout(np.tile(x, (8, 1)), rate, np.random.default_rng(0), True)
+    dropped, _ = reference.inverted_dropout(
+        np.tile(x, (8, 1)), rate, np.random.default_rng(0), True
+    )
     return dropped @ weights, x @ weights
 
 
@@ -506,37 +600,55 @@ def variance_shift():
     }
 
     def frame(left, right):
-        left.set(xlim=(-9, 9), ylim=(0, 0.8), xlabel="value minus its mean, before batch norm", ylabel="density")
+        left.set(
+            xlim=(-9, 9),
+            ylim=(0, 0.8),
+            xlabel="value minus its mean, before batch norm",
+            ylabel="density",
+        )
         _legend(left, styles, "upper right")
         right.set(xlim=(0, 0.82), ylim=(0, 1.25), xlabel="rate (probability of dropping)")
         right.set_ylabel("variance at inference / in training")
         right.axhline(1, color="black", lw=2, linestyle=":", label="no shift")
         measured = {"color": ORANGE, "marker": "o", "linestyle": "", "ms": 12}
-        _legend(right, {"formula": {"color": GREEN, "linestyle": "-"}, "measured": measured}, "lower left")
+        _legend(
+            right,
+            {"formula": {"color": GREEN, "linestyle": "-"}, "measured": measured},
+            "lower left",
+        )
 
     def marks(left, right, rate, shift, order):
         training, inference = variance_shift_values(rate, shift, order)
         rates, before = np.linspace(0, 0.82, 60), inference.var()
         artists = [
-            left.stairs(*np.histogram(values - values.mean(), 60, (-9, 9), density=True), lw=2.5, **style)
+            left.stairs(
+                *np.histogram(values - values.mean(), 60, (-9, 9), density=True), lw=2.5, **style
+            )
             for values, style in zip((training, inference), styles.values(), strict=True)
         ]
-        artists += right.plot(rates, variance_ratio(rates, shift, order), color=GREEN, linestyle="-")
+        artists += right.plot(
+            rates, variance_ratio(rates, shift, order), color=GREEN, linestyle="-"
+        )
         artists += right.plot(rate, before / training.var(), "o", ms=13, color=ORANGE)
-        artists.append(_text(left, f"variance\ntraining {training.var():.2f}\ninference {before:.2f}"))
+        artists.append(
+            _text(left, f"variance\ntraining {training.var():.2f}\ninference {before:.2f}")
+        )
         return [*artists, _text(right, f"measured ratio {before / training.var():.2f}", "right")]
 
     return Explorer(
-        frame, marks,
+        frame,
+        marks,
         {
             "rate": ("rate (dropped)", 0.5, (0.0, 0.8, 0.05)),
             "shift": ("shift of the inputs before their ReLU", 0.0, (-1.0, 2.0, 0.1)),
             "order": ("order", ORDERS[0], ORDERS),
         },
-        "Left, what batch norm sees in training and at inference. Right, the ratio of the two variances, by the formula and measured. Shift the "
-        "inputs up: the further they lie from zero, the more variance dropping them adds. In the other order there is no shift.",
-        "Two histograms of a unit's value, wider in training than at inference, and the ratio of the variances against the rate.",
-    )  # fmt: skip
+        "Left, what batch norm sees in training and at inference. Right, the ratio of the two"
+        " variances, by the formula and measured. Shift the inputs up: the further they lie from"
+        " zero, the more variance dropping them adds. In the other order there is no shift.",
+        "Two histograms of a unit's value, wider in training than at inference, and the ratio of"
+        " the variances against the rate.",
+    )
 
 
 # ---------------------------------------------------------------- predict first
@@ -554,7 +666,9 @@ class Prediction(Explorer):
     guess = None
 
     def show(self):
-        """Display the question; the measurement is hidden until asked for, but where there are no controls."""
+        """Display the question; the measurement is hidden until asked for, but where there are no
+        controls.
+        """
         super().show()
         if self.widgets:
             self.widgets["shown"].observe(self._record, "value")
@@ -584,7 +698,10 @@ def predict_first(question, measured, low, high, step, unit):
         If the slider does not reach the measurement.
     """
     if not low <= measured.mean <= high:
-        raise ValueError(f"The measurement, {measured.mean:.3g}, lies outside the slider's {low} to {high}; widen it.")
+        raise ValueError(
+            f"The measurement, {measured.mean:.3g}, lies outside the slider's {low} to {high};"
+            " widen it."
+        )
     live = os.environ.get("COURSE_WIDGETS") != "0"
 
     def frame(axes):
@@ -596,16 +713,25 @@ def predict_first(question, measured, low, high, step, unit):
         if live:
             side = "left" if guess < (low + high) / 2 else "right"
             artists += axes.plot(guess, 0.7, "v", ms=16, color=ORANGE)
-            artists.append(axes.text(guess, 0.8, f"  your guess: {guess:g}  ", ha=side, fontsize=14))
+            artists.append(
+                axes.text(guess, 0.8, f"  your guess: {guess:g}  ", ha=side, fontsize=14)
+            )
         if shown:
-            artists += axes.plot([measured.low, measured.high], [0.3, 0.3], "-|", color=BLUE, ms=16, mew=3)
+            artists += axes.plot(
+                [measured.low, measured.high], [0.3, 0.3], "-|", color=BLUE, ms=16, mew=3
+            )
             artists += axes.plot(measured.mean, 0.3, "o", ms=13, color=BLUE)
         return artists
 
     return Prediction(
-        frame, marks,
-        {"guess": ("your guess", (low + high) / 2, (low, high, step)), "shown": ("Show the measurement", not live, bool)},
+        frame,
+        marks,
+        {
+            "guess": ("your guess", (low + high) / 2, (low, high, step)),
+            "shown": ("Show the measurement", not live, bool),
+        },
         f"{question} The dot is the mean over {measured.count} seeds, the bar its 95 % interval.",
         f"A number line with the measured answer to the question: {question}",
-        columns=1, height=2.2,
-    )  # fmt: skip
+        columns=1,
+        height=2.2,
+    )

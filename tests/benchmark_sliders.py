@@ -1,7 +1,9 @@
-"""From the move of a slider to the new picture, in a real headless browser: `python tests/benchmark_sliders.py`.
+"""From the move of a slider to the new picture, in a real headless browser: `python
+tests/benchmark_sliders.py`.
 
-Prints, for each explorer, the milliseconds from the key press to the painted picture: through JupyterLab, the
-kernel, the drawing, and back. A benchmark and not a test: it depends on the machine and on what else it does.
+Prints, for each explorer, the milliseconds from the key press to the painted picture: through
+JupyterLab, the kernel, the drawing, and back. A benchmark and not a test: it depends on the machine
+and on what else it does.
 """
 
 import statistics
@@ -14,8 +16,13 @@ import nbformat
 
 MOVES = 40
 EXPLORERS = (
-    "batch_norm_formula", "moving_statistics", "batch_size_noise", "dropout_mask", "rates_by_layer", "variance_shift",
-)  # fmt: skip
+    "batch_norm_formula",
+    "moving_statistics",
+    "batch_size_noise",
+    "dropout_mask",
+    "rates_by_layer",
+    "variance_shift",
+)
 
 
 def measure(page, address, name):
@@ -41,16 +48,27 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name in EXPLORERS:
-            cells = [nbformat.v4.new_code_cell(f"from course import widgets\nwidgets.{name}().show()")]
-            nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / f"{name}.ipynb")
+            cells = [
+                nbformat.v4.new_code_cell(f"from course import widgets\nwidgets.{name}().show()")
+            ]
+            nbformat.write(
+                nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / f"{name}.ipynb"
+            )
         with browser.start_lab(folder, folder) as address:
             print("milliseconds from key to picture       median   lowest  highest")
             for name in EXPLORERS:
                 with browser.open_page() as page:
                     moves = measure(page, address, name)
-                print(f"{name:34} {statistics.median(moves):10.1f} {min(moves):8.1f} {max(moves):8.1f}", flush=True)
+                print(
+                    f"{name:34} {statistics.median(moves):10.1f} {min(moves):8.1f}"
+                    f" {max(moves):8.1f}",
+                    flush=True,
+                )
                 everything += moves
-    print(f"{'all':34} {statistics.median(everything):10.1f} {min(everything):8.1f} {max(everything):8.1f}")
+    print(
+        f"{'all':34} {statistics.median(everything):10.1f} {min(everything):8.1f}"
+        f" {max(everything):8.1f}"
+    )
 
 
 if __name__ == "__main__":

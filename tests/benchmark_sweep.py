@@ -1,11 +1,13 @@
-"""How close a sweep comes to (seconds of pure training) / workers: the eight experiments, beside plain papermill.
+"""How close a sweep comes to (seconds of pure training) / workers: the eight experiments, beside
+plain papermill.
 
     .venv/bin/python tests/benchmark_sweep.py [--epochs 20] [--workers 2]
 
-Both execute the same eight runs of the template, with one thread a run: first plain papermill, one run after the
-other, each in a fresh kernel; then `course experiment`. The efficiency of either is the sum of the seconds that
-its own runs spent in training steps, divided by the number of workers and by the wall time. Run it on a machine
-that does nothing else. It needs Fashion-MNIST (KERAS_HOME).
+Both execute the same eight runs of the template, with one thread a run: first plain papermill, one
+run after the other, each in a fresh kernel; then `course experiment`. The efficiency of either is
+the sum of the seconds that its own runs spent in training steps, divided by the number of workers
+and by the wall time. Run it on a machine that does nothing else. It needs Fashion-MNIST
+(KERAS_HOME).
 """
 
 import json
@@ -17,6 +19,7 @@ from typing import Annotated
 
 import papermill
 import typer
+
 from course import experiments, sweeps
 
 
@@ -28,9 +31,13 @@ def plain(runs, folder):
         place = folder / run.key
         place.mkdir(parents=True)
         papermill.execute_notebook(
-            template, place / "notebook.ipynb", run.parameters | {"save_to": str(place)}, kernel_name="python3",
-            progress_bar=False, cwd=place,
-        )  # fmt: skip
+            template,
+            place / "notebook.ipynb",
+            run.parameters | {"save_to": str(place)},
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=place,
+        )
         training += json.loads((place / sweeps.ROW).read_text())["metrics"]["seconds"]
     return perf_counter() - start, training
 
@@ -45,7 +52,9 @@ def swept(runs, folder, workers):
 
 
 def main(
-    epochs: Annotated[int, typer.Option(help="Epochs of each run; the experiment itself has 60.")] = 20,
+    epochs: Annotated[
+        int, typer.Option(help="Epochs of each run; the experiment itself has 60.")
+    ] = 20,
     workers: Annotated[int, typer.Option(help="Runs at a time in the sweep.")] = 2,
 ) -> None:
     os.environ.update(sweeps.KERNEL_SETTINGS)  # the same threads and the same arithmetic for both
@@ -60,7 +69,10 @@ def main(
             f"{name:<18} {wall:6.0f} s wall, {training:6.0f} s of training, {count} at a time: "
             f"efficiency {training / count / wall:.2f}"
         )
-    print(f"The sweep is {results['plain papermill'][0] / results['course experiment'][0]:.2f} times as fast.")
+    print(
+        f"The sweep is {results['plain papermill'][0] / results['course experiment'][0]:.2f} times"
+        " as fast."
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     .venv/bin/python tests/benchmark_warm.py
 
-The first warm kernel waits for the import that the later ones are spared, and is not counted. On a system without
-warm kernels both are normal ones.
+The first warm kernel waits for the import that the later ones are spared, and is not counted. On a
+system without warm kernels both are normal ones.
 """
 
 import os
@@ -39,7 +39,10 @@ def main():
         os.environ["JUPYTER_DEFAULT_PROVISIONER_NAME"] = provisioner
         KernelProvisionerFactory.clear_instance()  # it has read the name only once
         first, *seconds = (seconds_until_ready() for _ in range(1 + REPETITIONS))
-        print(f"{name:6} kernels: {median(seconds):.2f} s (median of {REPETITIONS}, up to {max(seconds):.2f}), the first {first:.1f} s")
+        print(
+            f"{name:6} kernels: {median(seconds):.2f} s (median of {REPETITIONS}, up to"
+            f" {max(seconds):.2f}), the first {first:.1f} s"
+        )
 
 
 if __name__ == "__main__":

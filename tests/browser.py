@@ -1,4 +1,6 @@
-"""JupyterLab as run.py starts it, and a page of a headless browser: for the tests and the benchmark."""
+"""JupyterLab as run.py starts it, and a page of a headless browser: for the tests and the
+benchmark.
+"""
 
 import json
 import os
@@ -12,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+
 from course import cli
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
@@ -27,7 +30,12 @@ def open_page(width=1280, height=720):
     """A page of a headless browser that talks to no one but us."""
     from playwright.sync_api import sync_playwright
 
-    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    quiet = [
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
     options = ["--no-sandbox", "--disable-gpu", "--disable-quic", *quiet]
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=find_browser(), args=options)
@@ -41,20 +49,35 @@ def open_page(width=1280, height=720):
 
 @contextmanager
 def start_lab(folder: Path, scratch: Path, **environment):
-    """JupyterLab with the settings of someone who has never used it; gives its address with the token."""
-    options = ["--no-browser", "--port-retries=200", f"--IdentityProvider.token={secrets.token_hex(8)}"]
+    """JupyterLab with the settings of someone who has never used it; gives its address with the
+    token.
+    """
+    options = [
+        "--no-browser",
+        "--port-retries=200",
+        f"--IdentityProvider.token={secrets.token_hex(8)}",
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.append("--allow-root")
-    folders = "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"
+    folders = (
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+    )
     fresh = {name: str(scratch / name.lower()) for name in folders}
     log = scratch / "jupyter.log"
     with (
         log.open("w") as file,
         subprocess.Popen(
-            cli.lab_command(options, folder), cwd=folder, env=cli.lab_environment(os.environ | fresh | environment),
-            stdin=subprocess.PIPE, stdout=file, stderr=file,
+            cli.lab_command(options, folder),
+            cwd=folder,
+            env=cli.lab_environment(os.environ | fresh | environment),
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=file,
         ) as server,
-    ):  # fmt: skip
+    ):
         try:
             yield wait_for_address(server, Path(fresh["JUPYTER_RUNTIME_DIR"]), log)
             if os.name != "nt":  # Ctrl-C, and yes to its question, stops it cleanly
@@ -103,7 +126,9 @@ def assert_no_dialog(page) -> None:
 
 
 def move(handle, key: str) -> float:
-    """Move a slider by one key, wait for the browser to paint another picture; give the milliseconds."""
+    """Move a slider by one key, wait for the browser to paint another picture; give the
+    milliseconds.
+    """
     # The slider comes before its picture: there must be one, and painted, before it can be another.
     handle.wait_for()
     handle.page.wait_for_function(
@@ -137,8 +162,9 @@ def axe() -> str:
     return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
-# What axe says of an element depends on its kind: names, classes and attributes of it and of all that it stands in, and
-# whether it holds text. One of each kind is enough, and a page of 15,000 elements would take it a minute.
+# What axe says of an element depends on its kind: names, classes and attributes of it and of all
+# that it stands in, and whether it holds text. One of each kind is enough, and a page of 15,000
+# elements would take it a minute.
 ONE_OF_EACH_KIND = """() => {
     const seen = new Set();
     const keep = (element, path) => {

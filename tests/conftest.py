@@ -4,11 +4,13 @@ import os
 import signal
 
 os.environ["COURSE_PROGRESS"] = "0"
-# What a shell runs in the background inherits a Ctrl-C that is ignored, and so would all that the tests start.
+# What a shell runs in the background inherits a Ctrl-C that is ignored, and so would all that the
+# tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-import course  # noqa: E402, F401  (sets TensorFlow's log level before Keras is imported)
 import pytest  # noqa: E402
+
+import course  # noqa: E402, F401  (sets TensorFlow's log level before Keras is imported)
 from course import data  # noqa: E402
 
 LONG = ["test_notebooks", "test_exercises", "test_sweeps", "test_backends", "test_warm"]
@@ -29,6 +31,9 @@ def pytest_terminal_summary(terminalreporter):
     told = [dict(report.user_properties) for report in terminalreporter.getreports("passed")]
     seconds = sorted(one["lesson_seconds"] for one in told if "lesson_seconds" in one)
     if seconds:
-        terminalreporter.section("seconds per lesson on one core, kernel and Keras ready (their start takes about 10 more)")
+        terminalreporter.section(
+            "seconds per lesson on one core, kernel and Keras ready (their start takes about 10"
+            " more)"
+        )
         for lesson, dataset, value in seconds:
             terminalreporter.write_line(f"{lesson:<32} {dataset:<14} {value:6.1f} s")

@@ -1,7 +1,9 @@
-"""Hostile notebooks: none gains a point, a byte or a second beyond its limit, and none harms the next one.
+"""Hostile notebooks: none gains a point, a byte or a second beyond its limit, and none harms the
+next one.
 
-Each attack is bounded by itself, so that it harms nothing either where a box fails to hold it. Reading what hidden cases
-a notebook is called with is no attack: it runs with them. They go no further (see `judge`, `report`).
+Each attack is bounded by itself, so that it harms nothing either where a box fails to hold it.
+Reading what hidden cases a notebook is called with is no attack: it runs with them. They go no
+further (see `judge`, `report`).
 """
 
 import os
@@ -21,11 +23,20 @@ from course.grading import runner
 from course.grading.box import Box, BoxError, Limits
 
 pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or shutil.which("bwrap") is None, reason="the box is made by bubblewrap, on Linux"
+    not sys.platform.startswith("linux") or shutil.which("bwrap") is None,
+    reason="the box is made by bubblewrap, on Linux",
 )
 REPOSITORY = Path(__file__).parents[1]
 MB = 1 << 20
-LIMITS = Limits(seconds=7, cell_seconds=1.5, memory=400 * MB, processes=20, output=8 * MB, text=2000, disk=16 * MB)
+LIMITS = Limits(
+    seconds=7,
+    cell_seconds=1.5,
+    memory=400 * MB,
+    processes=20,
+    output=8 * MB,
+    text=2000,
+    disk=16 * MB,
+)
 SLACK = 10  # seconds of a busy machine
 SECRET = secrets.token_hex(16)
 RIGHT, WRONG = "def double(x):\n    return 2 * x", "def double(x):\n    return 3 * x"
@@ -46,7 +57,9 @@ def started():
 
 @pytest.fixture
 def box(started):
-    """The box, of which is seen afterwards that an honest notebook is served as if nothing had been."""
+    """The box, of which is seen afterwards that an honest notebook is served as if nothing had
+    been.
+    """
     yield started
     report = run(started, RIGHT)
     assert (report.state, points(report)) == ("ok", 2)
@@ -76,7 +89,10 @@ def points(report, task="double"):
     """How many cases are right, by a judge that only looks at numbers."""
     results = report.results.get(task, {})
     values = {case: results[case]["values"].get("y") for case in results}
-    return sum(value is not None and np.array_equal(value, 2 * INPUTS[case]["x"]) for case, value in values.items())
+    return sum(
+        value is not None and np.array_equal(value, 2 * INPUTS[case]["x"])
+        for case, value in values.items()
+    )
 
 
 def said(report):
@@ -90,9 +106,15 @@ def said(report):
 
 
 def test_a_loop_costs_its_cell_and_not_the_notebook(box):
-    report = run(box, "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end:\n    pass", RIGHT)
+    report = run(
+        box,
+        "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end:\n    pass",
+        RIGHT,
+    )
     assert report.state == "ok"
-    assert report.cells[0]["error"]["type"] == "TimeoutError" and report.cells[0]["error"]["line"] == 3
+    assert (
+        report.cells[0]["error"]["type"] == "TimeoutError" and report.cells[0]["error"]["line"] == 3
+    )
     assert points(report) == 2
 
 
@@ -100,7 +122,10 @@ def test_a_loop_in_an_answer_costs_its_task(box):
     report = run(box, "import time\ndef last(x):\n    time.sleep(30)", before=[RIGHT])
     assert report.state == "ok"
     assert points(report) == 2
-    assert [result["error"]["type"] for result in report.results["last"].values()] == ["TimeoutError", "TimeoutError"]
+    assert [result["error"]["type"] for result in report.results["last"].values()] == [
+        "TimeoutError",
+        "TimeoutError",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -108,8 +133,8 @@ def test_a_loop_in_an_answer_costs_its_task(box):
     [
         "import itertools, collections\ncollections.deque(itertools.repeat(1, 10**11), maxlen=0)",
         (
-            "import time\nend = time.monotonic() + 30\n"
-            "while time.monotonic() < end:\n    try:\n        while time.monotonic() < end: pass\n    except BaseException:\n        pass"
+            "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end:\n    try:\n   "
+            "     while time.monotonic() < end: pass\n    except BaseException:\n        pass"
         ),
         "import signal, time\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\ntime.sleep(30)",
     ],
@@ -136,7 +161,10 @@ def test_an_array_that_is_too_large_is_an_error_of_its_cell(box):
     assert points(report) == 2
 
 
-SHARED = "import mmap\nkept = []\nfor _ in range(30):\n    kept.append(mmap.mmap(-1, 50 << 20))\n    kept[-1].write(b'x' * (50 << 20))"
+SHARED = (
+    "import mmap\nkept = []\nfor _ in range(30):\n    kept.append(mmap.mmap(-1, 50 << 20))\n   "
+    " kept[-1].write(b'x' * (50 << 20))"
+)
 CHILDREN = """
 import os, time
 for _ in range(12):
@@ -158,12 +186,18 @@ def test_memory_is_counted_in_all_its_forms(patient, attack):
 
 @pytest.mark.parametrize("call", ["memfd_create", "memfd_secret", "shmget"])
 def test_memory_that_belongs_to_no_process_cannot_be_had(box, call):
-    numbers = {"x86_64": {"memfd_create": 319, "memfd_secret": 447, "shmget": 29}, "aarch64": {"memfd_create": 279, "memfd_secret": 447, "shmget": 194}}
+    numbers = {
+        "x86_64": {"memfd_create": 319, "memfd_secret": 447, "shmget": 29},
+        "aarch64": {"memfd_create": 279, "memfd_secret": 447, "shmget": 194},
+    }
     if os.uname().machine not in numbers:
         pytest.skip("no filter for this processor")
     number = numbers[os.uname().machine][call]
     arguments = {"memfd_create": "b'x', 0", "memfd_secret": "0", "shmget": "0, 4096, 0o1600"}[call]
-    code = f"import ctypes\nc = ctypes.CDLL(None, use_errno=True)\nprint(c.syscall({number}, {arguments}), ctypes.get_errno())"
+    code = (
+        f"import ctypes\nc = ctypes.CDLL(None, use_errno=True)\nprint(c.syscall({number},"
+        f" {arguments}), ctypes.get_errno())"
+    )
     assert said(run(box, code)) == ["-1", "38"]
 
 
@@ -233,12 +267,20 @@ for folder, folders, files in os.walk("/"):
 
 @pytest.mark.parametrize(
     "attack",
-    ["import os\nos._exit(0)", "import ctypes\nctypes.string_at(0)", "import os\nos.kill(os.getpid(), 9)", "import os\nos.closerange(0, 200)"],
+    [
+        "import os\nos._exit(0)",
+        "import ctypes\nctypes.string_at(0)",
+        "import os\nos.kill(os.getpid(), 9)",
+        "import os\nos.closerange(0, 200)",
+    ],
     ids=["_exit", "segmentation fault", "kill", "closed files"],
 )
 def test_a_process_that_ends_is_a_crash_and_what_was_reached_counts(box, attack):
     report = run(box, f"{attack}\nprint(1)", RIGHT.replace("double", "last"), before=[RIGHT])
-    assert report.state in ("crash", "ok" if "getpid" in attack else "crash")  # process 1 cannot kill itself
+    assert report.state in (
+        "crash",
+        "ok" if "getpid" in attack else "crash",
+    )  # process 1 cannot kill itself
     assert points(report) == 2
 
 
@@ -264,7 +306,11 @@ if seen == [1]:  # else there is no box, and others would be hit
 
 
 def test_a_fork_of_the_notebook_reports_nothing(box):
-    report = run(box, f"import os\n{WRONG}\nif os.fork():\n    os.wait()\n    {RIGHT.replace(chr(10), chr(10) + '    ')}")
+    report = run(
+        box,
+        f"import os\n{WRONG}\nif os.fork():\n    os.wait()\n   "
+        f" {RIGHT.replace(chr(10), chr(10) + '    ')}",
+    )
     assert report.state == "ok" and len(report.cells) == 1 and points(report) == 2
 
 
@@ -309,7 +355,19 @@ def hidden(tmp_path):
 
 
 def test_files_of_others_are_not_there(patient, hidden):
-    paths = [*hidden, *map(str, (REPOSITORY / "solutions", REPOSITORY / "course", Path.home() / ".ssh", "/etc/passwd", "/etc/shadow"))]
+    paths = [
+        *hidden,
+        *map(
+            str,
+            (
+                REPOSITORY / "solutions",
+                REPOSITORY / "course",
+                Path.home() / ".ssh",
+                "/etc/passwd",
+                "/etc/shadow",
+            ),
+        ),
+    ]
     code = f"""
 import os
 half = {SECRET[:16]!r}
@@ -348,7 +406,7 @@ print(*[name for name, value in os.environ.items() if half in value])
 
 
 def test_nothing_of_one_notebook_is_there_for_the_next(box):
-    leave = f"""
+    leave = """
 import os, builtins, sys, IPython, numpy
 for folder in (os.environ["TMPDIR"], "/dev/shm", os.path.expanduser("~"), "."):
     open(folder + "/left", "w").write("left")
@@ -388,10 +446,16 @@ for name in os.listdir("/proc/self/fd"):
 
 
 def test_there_is_no_network(box, tmp_path):
-    """Neither the network, nor servers of this machine, nor sockets that have no place in the file system."""
+    """Neither the network, nor servers of this machine, nor sockets that have no place in the file
+    system.
+    """
     reached, servers = [], []
     name = f"\0course-{SECRET[:8]}"
-    for family, address in ((socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_UNIX, name), (socket.AF_UNIX, str(tmp_path / "s"))):
+    for family, address in (
+        (socket.AF_INET, ("127.0.0.1", 0)),
+        (socket.AF_UNIX, name),
+        (socket.AF_UNIX, str(tmp_path / "s")),
+    ):
         server = socket.socket(family)
         server.bind(address)
         server.listen()
@@ -443,28 +507,35 @@ for pid in range(2, 100):
 
 
 CHEATS = {
-    "patched NumPy": """
+    "patched NumPy": (
+        """
 import numpy as np
 for name in ("allclose", "array_equal", "isclose", "all"):
     setattr(np, name, lambda *_, **__: True)
 np.testing.assert_allclose = np.testing.assert_array_equal = lambda *_, **__: None
-""",
-    "patched builtins": """
+"""
+    ),
+    "patched builtins": (
+        """
 import builtins, json, numpy as np
 builtins.all = builtins.any = builtins.isinstance = lambda *_: True
 builtins.len = lambda _: 1
 json.dumps = lambda *_, **__: '{"event": "end"}'
-""",
-    "patched runner": """
+"""
+    ),
+    "patched runner": (
+        """
 import sys
 frame = sys._getframe()
 while frame:
     if "run_case" in frame.f_globals:
         frame.f_globals["run_case"] = lambda *_: {"defined": True, "values": {"y": True, "points": 2}, "kinds": {}, "returned": "right", "error": None}
     frame = frame.f_back
-""",
+"""
+    ),
     "input transformer": "get_ipython().input_transformers_cleanup.append(lambda lines: [])",
-    "always equal": """
+    "always equal": (
+        """
 class Right:
     __eq__ = __ge__ = __le__ = lambda *_: True
     __ne__ = lambda *_: False
@@ -474,15 +545,18 @@ class Right:
     def __bool__(self): return True
     def __float__(self): return 0.0
 def double(x): return Right()
-""",
-    "equal array": """
+"""
+    ),
+    "equal array": (
+        """
 import numpy as np
 class Right(np.ndarray):
     __eq__ = lambda *_: np.True_
     __array_ufunc__ = lambda *_, **__: np.True_
     __array_function__ = lambda *_, **__: True
 def double(x): return np.zeros(4).view(Right)
-""",
+"""
+    ),
     "the input changed": "def double(x):\n    x[...] = 0\n    return x",
 }
 
@@ -496,7 +570,10 @@ def test_no_trick_gains_a_point(box, cheat):
     assert points(report) == 0
     for result in report.results.get("double", {}).values():
         assert result.keys() == {"defined", "values", "kinds", "returned", "error"}
-        assert all(type(value) is np.ndarray and value.dtype.kind in "biufcU" for value in result["values"].values())
+        assert all(
+            type(value) is np.ndarray and value.dtype.kind in "biufcU"
+            for value in result["values"].values()
+        )
 
 
 SEND = """
@@ -566,7 +643,11 @@ def test_forged_results_cannot_be_larger_than_what_is_sent(box):
 
 def test_results_without_end_are_cut_off(patient):
     block = (LIMITS.output - 8).to_bytes(8, "big")
-    report = run(patient, f"{SEND}\nsend({block!r})\nfor _ in range(64):\n    send(bytes(1 << 20))", before=[RIGHT])
+    report = run(
+        patient,
+        f"{SEND}\nsend({block!r})\nfor _ in range(64):\n    send(bytes(1 << 20))",
+        before=[RIGHT],
+    )
     assert report.state == "output" and points(report) == 2
 
 
@@ -580,12 +661,19 @@ def test_events_without_end_are_cut_off(box):
 def test_a_value_that_is_too_large_has_only_a_kind(box):
     report = run(box, "import numpy as np\ndef double(x):\n    return np.zeros(3 << 20)")
     assert report.state == "ok"
-    assert report.results["double"]["one"]["values"] == {} and report.results["double"]["one"]["kinds"] == {"y": "ndarray, too large"}
+    assert report.results["double"]["one"]["values"] == {} and report.results["double"]["one"][
+        "kinds"
+    ] == {"y": "ndarray, too large"}
 
 
 def test_output_without_end_is_cut_off(box):
-    flood = "import os, sys, time\nend = time.monotonic() + 1\nwhile time.monotonic() < end:\n    print('x' * 10**5)\n    os.write(1, b'y' * 10**5)\n    os.write(2, b'y' * 10**5)"
+    flood = (
+        "import os, sys, time\nend = time.monotonic() + 1\nwhile time.monotonic() < end:\n   "
+        " print('x' * 10**5)\n    os.write(1, b'y' * 10**5)\n    os.write(2, b'y' * 10**5)"
+    )
     report = run(box, flood, "raise ValueError('z' * 10**7)", RIGHT)
     assert report.state == "ok" and points(report) == 2
-    assert len(report.cells[0]["text"]) < LIMITS.text + 100 and set(report.cells[0]["text"][:100]) == {"x"}
+    assert len(report.cells[0]["text"]) < LIMITS.text + 100 and set(
+        report.cells[0]["text"][:100]
+    ) == {"x"}
     assert len(report.cells[1]["error"]["message"]) <= runner.LONGEST_MESSAGE

@@ -16,7 +16,8 @@ def test_the_core_passes_on_jax():
     pytest.importorskip("jax", reason="JAX is not installed: uv sync --extra jax")
     tests = [str(TESTS / f"test_{name}.py") for name in CORE]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
-    # Most of the time is XLA's, which compiles each function for each shape; what it compiles runs only a few times.
+    # Most of the time is XLA's, which compiles each function for each shape; what it compiles runs
+    # only a few times.
     quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     settings = os.environ | {"KERAS_BACKEND": "jax", "XLA_FLAGS": quick}
     done = subprocess.run(command, env=settings, capture_output=True, text=True, cwd=TESTS.parent)
@@ -28,8 +29,16 @@ def test_a_run_is_trained_and_described_on_pytorch():
     pytest.importorskip("torch", reason="PyTorch is not installed: python3 run.py torch")
     test = f"{TESTS / 'test_training.py'}::test_history_is_tidy_and_complete"
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", test]
-    done = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": "torch"}, capture_output=True, text=True, cwd=TESTS.parent)
-    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout[-5_000:] + done.stderr[-1_000:]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"KERAS_BACKEND": "torch"},
+        capture_output=True,
+        text=True,
+        cwd=TESTS.parent,
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout, (
+        done.stdout[-5_000:] + done.stderr[-1_000:]
+    )
 
 
 def test_the_package_never_names_a_backend():
@@ -39,5 +48,12 @@ def test_the_package_never_names_a_backend():
     for source in sources:
         for line in source.read_text(encoding="utf-8").splitlines():
             assert not line.strip().startswith(
-                ("import tensorflow", "from tensorflow", "import jax", "from jax", "import torch", "from torch")
+                (
+                    "import tensorflow",
+                    "from tensorflow",
+                    "import jax",
+                    "from jax",
+                    "import torch",
+                    "from torch",
+                )
             ), f"{source.name}: {line}"

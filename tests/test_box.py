@@ -19,13 +19,20 @@ from course.grading import runner
 from course.grading.box import Box, BoxError, Limits
 
 boxable = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or shutil.which("bwrap") is None, reason="the box is made by bubblewrap, on Linux"
+    not sys.platform.startswith("linux") or shutil.which("bwrap") is None,
+    reason="the box is made by bubblewrap, on Linux",
 )
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows cannot fork")
 LIMITS = Limits(seconds=60, cell_seconds=30)
 
 
-@pytest.fixture(scope="module", params=[pytest.param(True, marks=boxable, id="boxed"), pytest.param(False, marks=posix, id="unboxed")])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(True, marks=boxable, id="boxed"),
+        pytest.param(False, marks=posix, id="unboxed"),
+    ],
+)
 def started(request):
     try:
         with Box(keras=False, limits=LIMITS, boxed=request.param) as box:
@@ -35,10 +42,21 @@ def started(request):
 
 
 def job(*cells, **probes):
-    """A job: the cells in their order (a probe is given by its task's name in a tuple), and by task parts and source of the probe."""
-    order = [("probe", *cell) if isinstance(cell, tuple) else ("code", cell, f"cell_{number}") for number, cell in enumerate(cells)]
+    """A job: the cells in their order (a probe is given by its task's name in a tuple), and by task
+    parts and source of the probe.
+    """
+    order = [
+        ("probe", *cell) if isinstance(cell, tuple) else ("code", cell, f"cell_{number}")
+        for number, cell in enumerate(cells)
+    ]
     cases = {"small": {"x": np.arange(3.0)}, "scalar": {"x": 2}}
-    return {"cells": order, "probes": {task: {"source": source, "parts": parts, "cases": cases} for task, (parts, source) in probes.items()}}
+    return {
+        "cells": order,
+        "probes": {
+            task: {"source": source, "parts": parts, "cases": cases}
+            for task, (parts, source) in probes.items()
+        },
+    }
 
 
 # ---------------------------------------------------------------- notebooks
@@ -46,7 +64,14 @@ def job(*cells, **probes):
 
 def test_values_come_back_at_the_place_of_each_probe(started):
     report = started.run(
-        job("def f(x):\n    return 2 * x, 'ten'", ("f",), "def f(x):\n    return 3 * x, None", ("f",), "1", f=(["y", "text"], ""))
+        job(
+            "def f(x):\n    return 2 * x, 'ten'",
+            ("f",),
+            "def f(x):\n    return 3 * x, None",
+            ("f",),
+            "1",
+            f=(["y", "text"], ""),
+        )
     )
     assert (report.state, report.message) == ("ok", "")
     assert list(report.results) == ["f"]
@@ -60,29 +85,67 @@ def test_values_come_back_at_the_place_of_each_probe(started):
 
 
 def test_a_cell_that_fails_stops_nothing(started):
-    report = started.run(job("a = 1\n1 / 0\nb = 2", "def f(x) return x", "raise SystemExit(3)", "def f(x):\n    return a", ("f",), f=(["y"], "")))
+    report = started.run(
+        job(
+            "a = 1\n1 / 0\nb = 2",
+            "def f(x) return x",
+            "raise SystemExit(3)",
+            "def f(x):\n    return a",
+            ("f",),
+            f=(["y"], ""),
+        )
+    )
     assert report.state == "ok"
-    errors = [cell["error"] and (cell["error"]["type"], cell["error"]["line"]) for cell in report.cells]
-    assert errors[:2] == [("ZeroDivisionError", 2), ("SyntaxError", 1)] and errors[2][0] == "SystemExit" and errors[3] is None
+    errors = [
+        cell["error"] and (cell["error"]["type"], cell["error"]["line"]) for cell in report.cells
+    ]
+    assert (
+        errors[:2] == [("ZeroDivisionError", 2), ("SyntaxError", 1)]
+        and errors[2][0] == "SystemExit"
+        and errors[3] is None
+    )
     assert report.results["f"]["small"]["values"]["y"] == 1
 
 
 def test_an_error_in_an_answer_is_told_with_its_line(started):
-    report = started.run(job("def f(x):\n    y = x\n    return g(y)", "\n\n\n\ndef g(x):\n    raise ValueError('no')", ("f",), f=(["y"], "")))
-    assert report.results["f"]["small"]["error"] == {"type": "ValueError", "message": "no", "line": 3}
+    report = started.run(
+        job(
+            "def f(x):\n    y = x\n    return g(y)",
+            "\n\n\n\ndef g(x):\n    raise ValueError('no')",
+            ("f",),
+            f=(["y"], ""),
+        )
+    )
+    assert report.results["f"]["small"]["error"] == {
+        "type": "ValueError",
+        "message": "no",
+        "line": 3,
+    }
     assert report.results["f"]["small"]["values"] == {}
 
 
 def test_what_a_notebook_can_do_works(started):
     cells = [
         "import warnings\nwarnings.warn('careful')\nprint('hello')\n5 * 5",
-        "%matplotlib inline\nimport matplotlib.pyplot as plt\nfor _ in range(30):\n    plt.figure()\n    plt.plot([1, 2])\n    plt.show()\nplt.get_fignums()",
+        (
+            "%matplotlib inline\nimport matplotlib.pyplot as plt\nfor _ in range(30):\n   "
+            " plt.figure()\n    plt.plot([1, 2])\n    plt.show()\nplt.get_fignums()"
+        ),
         "import asyncio\nawait asyncio.sleep(0)\ndisplay('shown')",
         "%%time\nx = 1",
         "!echo from the shell",
-        "open('own.txt', 'w').write('x')\nimport tempfile\nwith tempfile.TemporaryFile() as file:\n    file.write(b'x')",
-        "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(2) as pool:\n    print(list(pool.map(abs, [-1])))",
-        "import multiprocessing\nwith multiprocessing.get_context('fork').Pool(2) as pool:\n    print(pool.map(abs, [-2]))",
+        (
+            "open('own.txt', 'w').write('x')\nimport tempfile\nwith tempfile.TemporaryFile() as"
+            " file:\n    file.write(b'x')"
+        ),
+        (
+            "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(2) as"
+            " pool:\n    print(list(pool.map(abs, [-1])))"
+        ),
+        (
+            "import multiprocessing\nwith multiprocessing.get_context('fork').Pool(2) as pool:\n   "
+            " print(pool.map(abs, [-2]))"
+        ),
         "%unknown magic",
         "input('a number')",
     ]
@@ -91,35 +154,61 @@ def test_what_a_notebook_can_do_works(started):
     errors = [cell["error"] for cell in report.cells]
     assert errors[:8] == [None] * 8
     texts = [cell["text"] for cell in report.cells]
-    for text, expected in zip(texts, ["hello", "[]", "shown", "Wall time", "from the shell", "", "[1]", "[2]"]):
+    for text, expected in zip(
+        texts, ["hello", "[]", "shown", "Wall time", "from the shell", "", "[1]", "[2]"]
+    ):
         assert expected in text
     assert "careful" in texts[0] and "25" in texts[0] and "Warning" not in texts[1]
     assert errors[9]["type"] == "EOFError" and "input()" in errors[9]["message"]
 
 
 def test_random_numbers_are_the_same_each_time_and_in_each_case(started):
-    cells = "import random, numpy as np\nprint(random.random(), np.random.rand(), hash('x'))\ndef f(x):\n    return np.random.rand()"
+    cells = (
+        "import random, numpy as np\nprint(random.random(), np.random.rand(), hash('x'))\ndef"
+        " f(x):\n    return np.random.rand()"
+    )
     reports = [started.run(job(cells, ("f",), f=(["y"], ""))) for _ in range(2)]
     assert reports[0].cells == reports[1].cells and reports[0].cells[0]["text"]
-    values = {float(result["values"]["y"]) for report in reports for result in report.results["f"].values()}
+    values = {
+        float(result["values"]["y"])
+        for report in reports
+        for result in report.results["f"].values()
+    }
     assert len(values) == 1
 
 
 def test_a_probe_of_its_own_looks_names_up(started):
-    source = "def probe(student, inputs):\n    return {'y': student.make(inputs['x']), 'z': student['other'], 'more': 1}"
-    report = started.run(job("def make(x):\n    return x + 1\nother = [1, 2]", ("make",), make=(["y", "z"], source)))
+    source = (
+        "def probe(student, inputs):\n    return {'y': student.make(inputs['x']), 'z':"
+        " student['other'], 'more': 1}"
+    )
+    report = started.run(
+        job("def make(x):\n    return x + 1\nother = [1, 2]", ("make",), make=(["y", "z"], source))
+    )
     result = report.results["make"]["scalar"]
-    assert result["values"]["y"] == 3 and result["values"]["z"].tolist() == [1, 2] and result["kinds"] == {"y": "int", "z": "list of 2"}
+    assert (
+        result["values"]["y"] == 3
+        and result["values"]["z"].tolist() == [1, 2]
+        and result["kinds"] == {"y": "int", "z": "list of 2"}
+    )
 
 
 def test_what_is_not_defined_is_said(started):
     report = started.run(job("1", ("f",), f=(["y"], "")))
-    assert report.results["f"]["small"] == {"defined": False, "values": {}, "kinds": {}, "returned": "NoneType", "error": None}
+    assert report.results["f"]["small"] == {
+        "defined": False,
+        "values": {},
+        "kinds": {},
+        "returned": "NoneType",
+        "error": None,
+    }
 
 
 def test_text_that_no_file_takes_is_mended(started):
     report = started.run(job("print('\\ud800 \\x1b[31m \\0 \u00fc')\nraise ValueError('\\ud800')"))
-    assert report.cells[0]["text"] == "? [31m  \u00fc\n" and report.cells[0]["error"]["message"] == "?"
+    assert (
+        report.cells[0]["text"] == "? [31m  \u00fc\n" and report.cells[0]["error"]["message"] == "?"
+    )
 
 
 def test_a_box_that_was_killed_is_there_again(started):
@@ -132,7 +221,9 @@ def test_a_box_that_was_killed_is_there_again(started):
 def test_a_box_that_is_killed_while_it_works_is_a_crash(started):
     killer = threading.Timer(1.5, lambda: os.kill(started._process.pid, signal.SIGKILL))
     killer.start()
-    report = started.run(job("def f(x):\n    return 1", ("f",), "import time\ntime.sleep(20)", f=(["y"], "")))
+    report = started.run(
+        job("def f(x):\n    return 1", ("f",), "import time\ntime.sleep(20)", f=(["y"], ""))
+    )
     killer.join()
     assert report.state == "crash" and "small" in report.results["f"]
     assert started.run(job("1")).state == "ok"
@@ -161,7 +252,11 @@ def test_large_jobs_and_results_pass(started):
 def test_limits_hold_without_a_box_as_far_as_they_can():
     limits = replace(LIMITS, cell_seconds=0.5, seconds=20)
     with Box(keras=False, limits=limits, boxed=False) as box:
-        report = box.run(job("import signal, time\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\ntime.sleep(30)"))
+        report = box.run(
+            job(
+                "import signal, time\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\ntime.sleep(30)"
+            )
+        )
         assert report.state == "timeout"
         folder = box._home.name
         assert not [name for name in os.listdir(folder) if name.startswith("notebook_")]
@@ -179,7 +274,9 @@ def test_without_bubblewrap_nothing_is_run(monkeypatch, tmp_path):
 
 @posix
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere it fails before")
-@pytest.mark.parametrize("script", ["echo 'bwrap: no permission to create new namespace' >&2; exit 1", "exit 0"])
+@pytest.mark.parametrize(
+    "script", ["echo 'bwrap: no permission to create new namespace' >&2; exit 1", "exit 0"]
+)
 def test_a_box_that_does_not_hold_is_refused(monkeypatch, tmp_path, script):
     program = tmp_path / "bwrap"
     program.write_text(f"#!/bin/sh\n{script}\n")
@@ -191,7 +288,9 @@ def test_a_box_that_does_not_hold_is_refused(monkeypatch, tmp_path, script):
 
 @boxable
 def test_a_box_without_walls_is_refused(monkeypatch, tmp_path):
-    """A program that only calls Python: no world of its own can be made then, or at least it is not empty."""
+    """A program that only calls Python: no world of its own can be made then, or at least it is not
+    empty.
+    """
     program = tmp_path / "bwrap"
     program.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
     program.chmod(0o755)
@@ -205,7 +304,7 @@ def test_the_course_is_hidden_where_python_lies_above_it(monkeypatch):
     monkeypatch.setattr(sys, "base_prefix", str(course.parent))
     seen = box_module._seen()
     assert seen[str(course)] == "hide"
-    assert list(sorted(seen)).index(str(course)) > list(sorted(seen)).index(str(course.parent))
+    assert sorted(seen).index(str(course)) > sorted(seen).index(str(course.parent))
 
 
 # ---------------------------------------------------------------- Keras
@@ -215,25 +314,44 @@ def test_the_course_is_hidden_where_python_lies_above_it(monkeypatch):
 def test_a_notebook_with_keras_is_trained_and_asked():
     cells = [
         "import numpy as np\nimport keras\nimport course",
-        "def build(x):\n    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()])\n    return model",
-        "model = build(0)\nmodel.compile('adam', 'mse')\nhistory = model.fit(np.ones((32, 4)), np.zeros((32, 3)), epochs=1, verbose=0)",
+        (
+            "def build(x):\n    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3),"
+            " keras.layers.BatchNormalization()])\n    return model"
+        ),
+        (
+            "model = build(0)\nmodel.compile('adam', 'mse')\nhistory = model.fit(np.ones((32, 4)),"
+            " np.zeros((32, 3)), epochs=1, verbose=0)"
+        ),
     ]
     source = (
-        "def probe(student, inputs):\n    model = student.build(0)\n"
-        "    return {'y': model(np.ones((2, 4)), training=True), 'weights': model.get_weights()[0], 'loss': student.history.history['loss'][0],\n"
-        "            'names': [layer.__class__.__name__ for layer in model.layers]}"
+        "def probe(student, inputs):\n    model = student.build(0)\n    return {'y':"
+        " model(np.ones((2, 4)), training=True), 'weights': model.get_weights()[0], 'loss':"
+        " student.history.history['loss'][0],\n            'names': [layer.__class__.__name__ for"
+        " layer in model.layers]}"
     )
     try:
         with Box(limits=replace(LIMITS, seconds=200, cell_seconds=150)) as box:
-            reports = [box.run(job(*cells, ("build",), build=(["y", "weights", "loss", "names"], source))) for _ in range(2)]
+            reports = [
+                box.run(job(*cells, ("build",), build=(["y", "weights", "loss", "names"], source)))
+                for _ in range(2)
+            ]
     except BoxError as error:
         pytest.skip(str(error))
     for report in reports:
         assert report.state == "ok"
-        assert [cell["error"] and cell["error"]["type"] for cell in report.cells] == ["ModuleNotFoundError", None, None]
+        assert [cell["error"] and cell["error"]["type"] for cell in report.cells] == [
+            "ModuleNotFoundError",
+            None,
+            None,
+        ]
         result = report.results["build"]["small"]
         assert result["error"] is None
-        assert result["kinds"] == {"y": "tensor", "weights": "ndarray", "loss": "float", "names": "list of 2"}
+        assert result["kinds"] == {
+            "y": "tensor",
+            "weights": "ndarray",
+            "loss": "float",
+            "names": "list of 2",
+        }
         assert result["values"]["names"].tolist() == ["Dense", "BatchNormalization"]
     first, second = (report.results["build"]["small"]["values"] for report in reports)
     for name in ("y", "weights", "loss"):
@@ -249,19 +367,41 @@ def test_many_kinds_of_values():
             return np.ones(2)
 
     for value, kind, expected in [
-        (True, "bool", True), (3, "int", 3), (np.int8(3), "int", 3), (2.5, "float", 2.5), (np.float32(2.5), "float", 2.5),
-        (1j, "complex", 1j), ("text", "str", "text"), (np.ones((2, 1)), "ndarray", [[1], [1]]), ([1, 2], "list of 2", [1, 2]),
-        ((1, 2.5), "tuple of 2", [1, 2.5]), (["a", "bc"], "list of 2", ["a", "bc"]), ([[1], [2]], "list of 2", [[1], [2]]),
-        (np.ma.array([1, 2], mask=[True, False]), "MaskedArray", [1, 2]), (Own(), "Own", [1, 1]),
+        (True, "bool", True),
+        (3, "int", 3),
+        (np.int8(3), "int", 3),
+        (2.5, "float", 2.5),
+        (np.float32(2.5), "float", 2.5),
+        (1j, "complex", 1j),
+        ("text", "str", "text"),
+        (np.ones((2, 1)), "ndarray", [[1], [1]]),
+        ([1, 2], "list of 2", [1, 2]),
+        ((1, 2.5), "tuple of 2", [1, 2.5]),
+        (["a", "bc"], "list of 2", ["a", "bc"]),
+        ([[1], [2]], "list of 2", [[1], [2]]),
+        (np.ma.array([1, 2], mask=[True, False]), "MaskedArray", [1, 2]),
+        (Own(), "Own", [1, 1]),
         (np.arange(6.0).reshape(2, 3).T, "ndarray", [[0, 3], [1, 4], [2, 5]]),
-    ]:  # fmt: skip
+    ]:
         array, found = runner.plain(value)
         assert found == kind
         assert type(array) is np.ndarray and array.tolist() == expected
 
 
 @pytest.mark.parametrize(
-    "value", [None, {"a": 1}, {1}, print, [[1], [1, 2]], [None], np.array([None]), np.array(["2020-01-01"], "M8[D]"), 10**30, "x" * 20_000]
+    "value",
+    [
+        None,
+        {"a": 1},
+        {1},
+        print,
+        [[1], [1, 2]],
+        [None],
+        np.array([None]),
+        np.array(["2020-01-01"], "M8[D]"),
+        10**30,
+        "x" * 20_000,
+    ],
 )
 def test_other_values_have_only_a_kind(value):
     array, kind = runner.plain(value)
@@ -289,16 +429,37 @@ def test_an_interrupt_by_the_student_goes_through():
         runner.run_case("f", "", ["y"], {"f": stop}, {"x": 1})
 
 
-dtypes = st.one_of(arrays.boolean_dtypes(), arrays.integer_dtypes(), arrays.floating_dtypes(), arrays.unicode_string_dtypes(min_len=1, max_len=5))
-leaves = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), arrays.arrays(dtypes, arrays.array_shapes(min_dims=0, min_side=0)))
-trees = st.recursive(leaves, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3), st.tuples(inner)))
+dtypes = st.one_of(
+    arrays.boolean_dtypes(),
+    arrays.integer_dtypes(),
+    arrays.floating_dtypes(),
+    arrays.unicode_string_dtypes(min_len=1, max_len=5),
+)
+leaves = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    arrays.arrays(dtypes, arrays.array_shapes(min_dims=0, min_side=0)),
+)
+trees = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3), st.tuples(inner)
+    ),
+)
 
 
 def same(one, other):
     if type(one) is not type(other):
         return False
     if isinstance(one, np.ndarray):
-        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+        return (
+            one.dtype == other.dtype
+            and one.shape == other.shape
+            and one.tobytes() == other.tobytes()
+        )
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)):
@@ -317,7 +478,12 @@ def test_what_is_packed_is_unpacked(tree):
 def test_damaged_bytes_are_refused_or_are_plain(junk, data):
     packed = runner.pack({"x": np.arange(5), "y": [1, "a", (None,)]})
     place = data.draw(st.integers(0, len(packed)))
-    for damaged in (junk, packed[:place], packed[:place] + junk, packed[:place] + junk + packed[place + len(junk) :]):
+    for damaged in (
+        junk,
+        packed[:place],
+        packed[:place] + junk,
+        packed[:place] + junk + packed[place + len(junk) :],
+    ):
         try:
             runner.unpack(damaged)
         except ValueError as error:

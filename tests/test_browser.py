@@ -1,4 +1,6 @@
-"""What people look at, in JupyterLab and a real browser: a lesson runs, a slider moves, a question answers."""
+"""What people look at, in JupyterLab and a real browser: a lesson runs, a slider moves, a question
+answers.
+"""
 
 import json
 import shutil
@@ -8,6 +10,7 @@ from pathlib import Path
 import browser
 import nbformat
 import pytest
+
 from course import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,20 +19,25 @@ SECONDS = 240  # a lesson takes about 60 on two cores
 
 pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(
-    not browser.find_browser(), reason=f"no browser: none of {', '.join(browser.BROWSERS)} is on the PATH"
+    not browser.find_browser(),
+    reason=f"no browser: none of {', '.join(browser.BROWSERS)} is on the PATH",
 )
 
 
 def cells_of(notebook: Path) -> list[dict]:
     """The code cells of a saved notebook that hold code."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    return [
+        cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
+    ]
 
 
 @pytest.fixture
 def folder(tmp_path):
     """A copy of the notebooks, to be changed at will."""
-    shutil.copytree(ROOT / "notebooks", tmp_path / "course" / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    shutil.copytree(
+        ROOT / "notebooks", tmp_path / "course" / "notebooks", ignore=shutil.ignore_patterns(".*")
+    )
     return tmp_path / "course"
 
 
@@ -69,7 +77,9 @@ def run_all(page, notebook: Path) -> list[dict]:
 
 
 def test_lesson_00_in_a_browser(folder, address, page):
-    """What a newcomer sees: JupyterLab opens on lesson 00, runs all its cells and shows its picture."""
+    """What a newcomer sees: JupyterLab opens on lesson 00, runs all its cells and shows its
+    picture.
+    """
     notebook = folder / LESSON
     assert notebook.is_file(), f"{LESSON} is missing: the course opens on it"
     content = json.loads(notebook.read_text(encoding="utf-8"))
@@ -100,18 +110,26 @@ def explorers() -> list[str]:
     found = []
     for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         cells = nbformat.read(path, 4).cells
-        found += [cell.source for cell in cells if cell.cell_type == "code" and cell.source.startswith("widgets.")]
+        found += [
+            cell.source
+            for cell in cells
+            if cell.cell_type == "code" and cell.source.startswith("widgets.")
+        ]
     return found
 
 
 def test_every_slider_of_every_explorer_draws_a_new_picture(folder, address, page):
-    """All explorers of the lessons in one notebook: each slider by keyboard, each radio button by mouse."""
+    """All explorers of the lessons in one notebook: each slider by keyboard, each radio button by
+    mouse.
+    """
     sources = [source for source in explorers() if "predict_first" not in source]
     assert len(sources) >= 6
     setup = "from course import intervals, widgets"
     cells = [nbformat.v4.new_code_cell(source) for source in [setup, *sources]]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explorers.ipynb")
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "explorers.ipynb"
+    )
     browser.open_notebook(page, address, "explorers.ipynb")
     browser.run_all_cells(page)
     page.locator(".noUi-handle").first.wait_for()
@@ -124,7 +142,9 @@ def test_every_slider_of_every_explorer_draws_a_new_picture(folder, address, pag
         size = picture.bounding_box()
         for handle in area.locator(".noUi-handle").all():
             forward, back = "ArrowRight", "ArrowLeft"
-            at_the_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+            at_the_end = handle.get_attribute("aria-valuenow") == handle.get_attribute(
+                "aria-valuemax"
+            )
             browser.move(handle, back if at_the_end else forward)
         for radio in area.locator("input[type=radio]:not(:checked)").all():
             before = area.locator("img").last.get_attribute("src")
@@ -139,9 +159,8 @@ def test_every_slider_of_every_explorer_draws_a_new_picture(folder, address, pag
 
 def test_a_guess_then_the_measurement(folder, address, page):
     source = (
-        "from course import intervals, widgets\n"
-        "asked = widgets.predict_first('How much?', intervals.mean_interval([0.2, 0.3]), 0.0, 1.0, 0.1, 'share')\n"
-        "asked.show()"
+        "from course import intervals, widgets\nasked = widgets.predict_first('How much?',"
+        " intervals.mean_interval([0.2, 0.3]), 0.0, 1.0, 0.1, 'share')\nasked.show()"
     )
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     cells = [nbformat.v4.new_code_cell(source)]
@@ -155,7 +174,8 @@ def test_a_guess_then_the_measurement(folder, address, page):
     button.focus()
     page.keyboard.press("Space")
     page.wait_for_function(
-        "before => [...document.querySelectorAll('.jp-OutputArea img')].pop().src !== before", arg=before
+        "before => [...document.querySelectorAll('.jp-OutputArea img')].pop().src !== before",
+        arg=before,
     )
     # A message of its own, which may come after the picture's.
     page.get_by_role("button", name="Show the measurement", disabled=True).wait_for()
@@ -180,11 +200,17 @@ def test_without_a_kernel_pictures_stand_in_and_a_question_answers(folder, addre
     picture = explorer.locator(".jp-OutputArea img")
     picture.wait_for()
     assert picture.evaluate("image => image.complete && image.naturalWidth") > 800
-    assert explorer.locator(".noUi-handle").count() == page.get_by_text("Error displaying widget").count() == 0
+    assert (
+        explorer.locator(".noUi-handle").count()
+        == page.get_by_text("Error displaying widget").count()
+        == 0
+    )
     scroll_to(page, page.locator("h2", has_text="Check yourself"))
     choices = page.locator("details")
     choices.first.wait_for()
-    for number, open_it in enumerate((lambda one: one.click(), lambda one: (one.focus(), page.keyboard.press("Enter")))):
+    for number, open_it in enumerate(
+        (lambda one: one.click(), lambda one: (one.focus(), page.keyboard.press("Enter")))
+    ):
         choice = choices.nth(number)
         summary = choice.locator("summary")
         summary.scroll_into_view_if_needed()

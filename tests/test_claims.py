@@ -1,13 +1,16 @@
-"""The rule of the ledger on made-up sweeps: how often it errs when the truth is known, and what it pairs."""
+"""The rule of the ledger on made-up sweeps: how often it errs when the truth is known, and what it
+pairs.
+"""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+
 from course import claims
 from course.claims import Claim, Contrast, contrast_values, judge, verdict
-from scipy import stats
 
 REPEATS = 1_500
 ERROR = 0.025  # the rule's, a side
@@ -15,17 +18,28 @@ NOISE = {
     "normal": lambda rng, shape: rng.normal(size=shape),
     "heavy tails": lambda rng, shape: rng.standard_t(3, size=shape) / np.sqrt(3),
     # What a contrast is made of: two arms with skewed noise each.
-    "skewed arms": lambda rng, shape: (rng.exponential(size=shape) - rng.exponential(size=shape)) / np.sqrt(2),
+    "skewed arms": lambda rng, shape: (
+        (rng.exponential(size=shape) - rng.exponential(size=shape)) / np.sqrt(2)
+    ),
 }
 
 
 def contrast(expected="higher", smallest=1.0, terms=None, offset=0.0):
-    return Contrast("a minus b", "made up", terms or {("a", "score"): 1, ("b", "score"): -1}, expected, smallest, offset)
+    return Contrast(
+        "a minus b",
+        "made up",
+        terms or {("a", "score"): 1, ("b", "score"): -1},
+        expected,
+        smallest,
+        offset,
+    )
 
 
 @pytest.fixture
 def fast_bootstrap(monkeypatch):
-    """SciPy's percentile bootstrap of a mean, with the resamples drawn once for all calls: thirty times faster."""
+    """SciPy's percentile bootstrap of a mean, with the resamples drawn once for all calls: thirty
+    times faster.
+    """
     weights = {}
     monkeypatch.setattr(claims, "RESAMPLES", 2_999)
 
@@ -34,7 +48,9 @@ def fast_bootstrap(monkeypatch):
         count = len(values)
         assert statistic is np.mean and method == "percentile"
         if count not in weights:
-            drawn = np.random.default_rng(1).multinomial(count, [1 / count] * count, size=n_resamples)
+            drawn = np.random.default_rng(1).multinomial(
+                count, [1 / count] * count, size=n_resamples
+            )
             weights[count] = drawn / count
         place = round((1 - confidence_level) / 2 * (n_resamples - 1))
         means = np.partition(weights[count] @ values, [place, n_resamples - 1 - place])
@@ -54,28 +70,38 @@ def sweeps_of(kind, truth, seeds, seed=0, repeats=REPEATS):
 def said(one, values):
     """How often the rule says what."""
     found = [judge(one, row).says for row in values]
-    return {what: found.count(what) / len(found) for what in ("supports", "contradicts", "undecided")}
+    return {
+        what: found.count(what) / len(found) for what in ("supports", "contradicts", "undecided")
+    }
 
 
-# How often it errs ------------------------------------------------------------------------------------------
+# How often it errs
+# ------------------------------------------------------------------------------------------
 
 
 def test_the_fast_bootstrap_is_scipys(fast_bootstrap):
     slow, fast = fast_bootstrap
     values = sweeps_of("normal", 0, 8)[0]
     options = {"confidence_level": claims.CONFIDENCE, "method": "percentile", "n_resamples": 2_999}
-    one, other = (f((values,), np.mean, rng=np.random.default_rng(0), **options).confidence_interval for f in (slow, fast))
+    one, other = (
+        f((values,), np.mean, rng=np.random.default_rng(0), **options).confidence_interval
+        for f in (slow, fast)
+    )
     assert one.low == pytest.approx(other.low, abs=0.1)
     assert one.high == pytest.approx(other.high, abs=0.1)
 
 
 @pytest.mark.parametrize("seeds", [5, 8, 10, 20])
 def test_it_errs_as_seldom_as_it_says_where_that_is_hardest(fast_bootstrap, seeds):
-    """The truth is the boundary itself: there "supports" is barely wrong, and so would "contradicts" be a hair beyond."""
+    """The truth is the boundary itself: there "supports" is barely wrong, and so would
+    "contradicts" be a hair beyond.
+    """
     wrong = []
     for kind in NOISE:
         rates = said(contrast(), sweeps_of(kind, 1.0, seeds))
-        assert rates["supports"] < ERROR + 0.01 and rates["contradicts"] < ERROR + 0.01, kind  # chance: 0.004
+        assert rates["supports"] < ERROR + 0.01 and rates["contradicts"] < ERROR + 0.01, (
+            kind
+        )  # chance: 0.004
         wrong.append(rates["supports"] + rates["contradicts"])
     assert np.mean(wrong) < 2 * ERROR
 
@@ -84,7 +110,9 @@ def test_it_errs_as_seldom_as_it_says_where_that_is_hardest(fast_bootstrap, seed
 def test_a_second_look_errs_more_often_and_the_rule_says_how_much(fast_bootstrap, first, second):
     for kind in NOISE:
         values = sweeps_of(kind, 1.0, second)
-        looks = [(judge(contrast(), row[:first]).says, judge(contrast(), row).says) for row in values]
+        looks = [
+            (judge(contrast(), row[:first]).says, judge(contrast(), row).says) for row in values
+        ]
         last = [early if early != "undecided" else late for early, late in looks]
         rates = {what: last.count(what) / len(last) for what in ("supports", "contradicts")}
         assert max(rates.values()) < 0.04 + 0.01, kind  # chance: 0.005
@@ -141,13 +169,17 @@ def test_a_number_that_a_claim_names_is_subtracted():
     assert contrast_values(one, rows).tolist() == pytest.approx([0, 0.1, -0.1])
 
 
-@pytest.mark.parametrize(("expected", "smallest", "says"), [("bigger", 1, "higher, lower, same"), ("same", 0, "above 0"), ("higher", -1, "-1")])
+@pytest.mark.parametrize(
+    ("expected", "smallest", "says"),
+    [("bigger", 1, "higher, lower, same"), ("same", 0, "above 0"), ("higher", -1, "-1")],
+)
 def test_a_contrast_that_cannot_be_judged_is_refused(expected, smallest, says):
     with pytest.raises(ValueError, match=says):
         contrast(expected, smallest)
 
 
-# Verdicts ---------------------------------------------------------------------------------------------------
+# Verdicts
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -170,7 +202,8 @@ def test_verdicts(says, expected):
     assert verdict([judge(contrast(), example[letter]) for letter in says]) == expected
 
 
-# How many more seeds ----------------------------------------------------------------------------------------
+# How many more seeds
+# ----------------------------------------------------------------------------------------
 
 
 def exactly(mean, sd, count):
@@ -186,14 +219,25 @@ def test_so_many_seeds_more_decide_if_mean_and_spread_stay(expected, mean, seeds
     mean = -mean if expected == "lower" else mean
     found = judge(one, exactly(mean, 1.0, seeds))
     assert found.says == "undecided"
-    assert judge(one, exactly(mean, 1.0, seeds + int(1.15 * found.more_seeds) + 1)).says != "undecided"
+    assert (
+        judge(one, exactly(mean, 1.0, seeds + int(1.15 * found.more_seeds) + 1)).says != "undecided"
+    )
     assert judge(one, exactly(mean, 1.0, seeds + int(0.85 * found.more_seeds))).says == "undecided"
 
 
 def test_the_number_of_seeds_is_about_that_at_which_half_of_all_sweeps_decide(fast_bootstrap):
     pilots = [judge(contrast(), values) for values in sweeps_of("normal", 1.5, 8, repeats=400)]
-    advised = np.median([8 + (found.more_seeds or claims.MOST_SEEDS) for found in pilots if found.says == "undecided"])
-    decided = {seeds: said(contrast(), sweeps_of("normal", 1.5, seeds, repeats=200))["supports"] for seeds in (16, 32, 64)}
+    advised = np.median(
+        [
+            8 + (found.more_seeds or claims.MOST_SEEDS)
+            for found in pilots
+            if found.says == "undecided"
+        ]
+    )
+    decided = {
+        seeds: said(contrast(), sweeps_of("normal", 1.5, seeds, repeats=200))["supports"]
+        for seeds in (16, 32, 64)
+    }
     needed = next(seeds for seeds, rate in decided.items() if rate > 0.45)
     assert needed / 2 <= advised <= 2 * needed
 
@@ -204,7 +248,8 @@ def test_what_no_thousand_seeds_decide_gets_no_number():
     assert judge(contrast(), [5.0, 5.1, 5.2]).more_seeds == 0, "decided"
 
 
-# Pairing ----------------------------------------------------------------------------------------------------
+# Pairing
+# ----------------------------------------------------------------------------------------------------
 
 
 def rows(effect=2.0, seeds=10):
@@ -212,7 +257,12 @@ def rows(effect=2.0, seeds=10):
     rng = np.random.default_rng(3)
     common = 200 * rng.normal(size=seeds)
     arms = {"a": common + effect + 0.1 * rng.normal(size=seeds), "b": common}
-    return pd.concat([pd.DataFrame({"arm": arm, "seed": range(seeds), "score": values}) for arm, values in arms.items()])
+    return pd.concat(
+        [
+            pd.DataFrame({"arm": arm, "seed": range(seeds), "score": values})
+            for arm, values in arms.items()
+        ]
+    )
 
 
 def test_what_the_seeds_share_cancels_and_only_if_they_are_paired():
@@ -226,7 +276,9 @@ def test_what_the_seeds_share_cancels_and_only_if_they_are_paired():
 def test_the_order_of_the_rows_does_not_matter():
     table = rows()
     shuffled = table.sample(frac=1, random_state=0)
-    pd.testing.assert_series_equal(contrast_values(contrast(), shuffled), contrast_values(contrast(), table))
+    pd.testing.assert_series_equal(
+        contrast_values(contrast(), shuffled), contrast_values(contrast(), table)
+    )
 
 
 def test_terms_are_weighed_and_may_be_of_one_arm():
@@ -257,7 +309,10 @@ def test_a_run_that_diverged_is_refused_not_dropped():
         (lambda table: pd.concat([table, table.iloc[:1]]), "'a' of 'made up' has a seed twice"),
         (lambda table: table[table["arm"] == "a"], "no runs of the arm 'b'"),
         (lambda table: table.drop(columns="score"), "no metric 'score'"),
-        (lambda table: table[(table["arm"] == "a") | (table["seed"] == 0)], "needs two seeds .* there are 1"),
+        (
+            lambda table: table[(table["arm"] == "a") | (table["seed"] == 0)],
+            "needs two seeds .* there are 1",
+        ),
     ],
 )
 def test_what_cannot_be_paired_is_refused(change, says):

@@ -1,4 +1,6 @@
-"""Lesson 07 keeps to its promise: no mistake without a symptom, a fix, and the test that would have caught it."""
+"""Lesson 07 keeps to its promise: no mistake without a symptom, a fix, and the test that would have
+caught it.
+"""
 
 import re
 from pathlib import Path
@@ -9,7 +11,9 @@ LESSON = Path(__file__).parent.parent / "notebooks" / "07_common_mistakes.ipynb"
 
 
 def test_each_case_of_the_clinic_has_its_four_parts():
-    """Symptom, diagnosis, fix, and a test that is seen to fail on the broken model and to pass on the mended one."""
+    """Symptom, diagnosis, fix, and a test that is seen to fail on the broken model and to pass on
+    the mended one.
+    """
     cases, case = [], None
     for cell in nbformat.read(LESSON, 4).cells:
         if cell.cell_type == "markdown" and re.search(r"^##+ ", cell.source, flags=re.MULTILINE):
@@ -21,8 +25,14 @@ def test_each_case_of_the_clinic_has_its_four_parts():
     pictures = 0
     for case in cases:
         words = "\n".join(cell.source for cell in case)
-        printed = "\n".join(output.get("text", "") for cell in case for output in cell.get("outputs", []))
-        pictures += any("image/png" in output.get("data", {}) for cell in case for output in cell.get("outputs", []))
+        printed = "\n".join(
+            output.get("text", "") for cell in case for output in cell.get("outputs", [])
+        )
+        pictures += any(
+            "image/png" in output.get("data", {})
+            for cell in case
+            for output in cell.get("outputs", [])
+        )
         for part in ("Symptom", "Diagnosis", "Fix", "Test"):
             assert re.search(rf"\*\*{part}\b", words), f"{words.splitlines()[0]}: no {part}"
         assert re.search(r"^def test_", words, flags=re.MULTILINE)

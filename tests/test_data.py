@@ -25,7 +25,9 @@ from course import data
 
 PARTS = ("train", "validation", "test")
 REAL = data.cache_folder()  # before any test moves KERAS_HOME
-real = pytest.mark.skipif(data.cache_status() != "cached", reason="Fashion-MNIST is not cached on this machine")
+real = pytest.mark.skipif(
+    data.cache_status() != "cached", reason="Fashion-MNIST is not cached on this machine"
+)
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and permissions")
 
 
@@ -34,7 +36,14 @@ def own_settings(monkeypatch, tmp_path):
     """No test sees or changes the cache and the settings of the person who runs it."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    for name in ("COURSE_DATASET", "NO_PROXY", "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+    for name in (
+        "COURSE_DATASET",
+        "NO_PROXY",
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "HTTPS_PROXY",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -93,7 +102,11 @@ class Answer(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             while True:
                 self.wfile.write(bytes(100_000))
-        content = b"<html>Please log in</html>" if server.manner == "login page" else server.contents[name]
+        content = (
+            b"<html>Please log in</html>"
+            if server.manner == "login page"
+            else server.contents[name]
+        )
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -120,7 +133,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
 def publisher(monkeypatch):
     """Four small files with sums of their own: the download needs no real images."""
     rng = np.random.default_rng(0)
-    contents = {name: rng.bytes(3_000_000 if "train-images" in name else 5_000) for name in data.FILES}
+    contents = {
+        name: rng.bytes(3_000_000 if "train-images" in name else 5_000) for name in data.FILES
+    }
     files = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
     server = Publisher(contents)
     monkeypatch.setattr(data, "FILES", files)
@@ -152,10 +167,16 @@ def in_cache():
 
 def test_digits_are_float32_images_in_0_1_and_cannot_be_changed():
     digits = data.load("digits")
-    assert digits.input_shape == (8, 8, 1) and digits.classes == 10 and digits.class_names == tuple("0123456789")
+    assert (
+        digits.input_shape == (8, 8, 1)
+        and digits.classes == 10
+        and digits.class_names == tuple("0123456789")
+    )
     for part, size in zip(PARTS, (1_197, 300, 300)):
         x, y = getattr(digits, f"x_{part}"), getattr(digits, f"y_{part}")
-        assert x.shape == (size, 8, 8, 1) and x.dtype == np.float32 and x.min() == 0 and x.max() == 1
+        assert (
+            x.shape == (size, 8, 8, 1) and x.dtype == np.float32 and x.min() == 0 and x.max() == 1
+        )
         assert y.shape == (size,) and y.dtype == np.int64 and set(y) == set(range(10))
         with pytest.raises(ValueError, match="read-only"):
             x[0] = 0
@@ -163,8 +184,15 @@ def test_digits_are_float32_images_in_0_1_and_cannot_be_changed():
             y[0] = 0
     with pytest.raises(dataclasses.FrozenInstanceError):
         digits.name = "other"
-    assert repr(digits) == "Data(digits: 1,197 training, 300 validation, 300 test images of 8x8x1, 10 classes)"
-    assert "UCI" in digits.provenance and "1,197" in digits.provenance and "seed 0" in digits.provenance
+    assert (
+        repr(digits)
+        == "Data(digits: 1,197 training, 300 validation, 300 test images of 8x8x1, 10 classes)"
+    )
+    assert (
+        "UCI" in digits.provenance
+        and "1,197" in digits.provenance
+        and "seed 0" in digits.provenance
+    )
 
 
 def rows(x):
@@ -176,19 +204,31 @@ sizes = st.none() | st.integers(10, 300)
 
 
 @settings(max_examples=25, deadline=None)
-@given(train=st.integers(10, 1_197), fewer=st.floats(0, 1), validation=sizes, test=sizes, seed=st.integers(0, 2**40))
+@given(
+    train=st.integers(10, 1_197),
+    fewer=st.floats(0, 1),
+    validation=sizes,
+    test=sizes,
+    seed=st.integers(0, 2**40),
+)
 def test_parts_are_disjoint_stratified_and_paired_by_seed(train, fewer, validation, test, seed):
-    one = data.load("digits", train_size=train, validation_size=validation, test_size=test, seed=seed)
+    one = data.load(
+        "digits", train_size=train, validation_size=validation, test_size=test, seed=seed
+    )
     # No two of the 1,797 digits are equal, so equal bytes mean the same image.
     together = [row for part in PARTS for row in rows(getattr(one, f"x_{part}"))]
     assert len(set(together)) == len(together) == train + (validation or 300) + (test or 300)
     shares = np.bincount(data.load("digits", seed=seed).y_train) / 1_197
     for part in PARTS:
         y = getattr(one, f"y_{part}")
-        assert np.abs(np.bincount(y, minlength=10) - shares * len(y)).max() < 3 and len(set(y)) == 10
+        assert (
+            np.abs(np.bincount(y, minlength=10) - shares * len(y)).max() < 3 and len(set(y)) == 10
+        )
     # A smaller training set is the beginning of the larger; the others stay.
     size = max(10, int(train * fewer))
-    other = data.load("digits", train_size=size, validation_size=validation, test_size=test, seed=seed)
+    other = data.load(
+        "digits", train_size=size, validation_size=validation, test_size=test, seed=seed
+    )
     np.testing.assert_array_equal(other.x_train, one.x_train[:size])
     np.testing.assert_array_equal(other.y_train, one.y_train[:size])
     np.testing.assert_array_equal(other.x_validation, one.x_validation)
@@ -210,16 +250,21 @@ def test_fashion_mnist_is_what_the_keras_loader_gives(monkeypatch, capsys, cache
     # The unchanged loader, on the same folder.
     monkeypatch.setattr("keras.src.backend.config._KERAS_DIR", os.environ["KERAS_HOME"])
     (x, y), (x_test, y_test) = keras.datasets.fashion_mnist.load_data()
-    np.testing.assert_array_equal(fashion.x_test[..., 0], x_test.astype("float32") / np.float32(255))
+    np.testing.assert_array_equal(
+        fashion.x_test[..., 0], x_test.astype("float32") / np.float32(255)
+    )
     np.testing.assert_array_equal(fashion.y_test, y_test)
-    # Training and validation together are the publisher's training images, each once (some of them are equal).
+    # Training and validation together are the publisher's training images, each once (some of them
+    # are equal).
     ours = np.concatenate([fashion.x_train, fashion.x_validation])[..., 0]
     labels = np.concatenate([fashion.y_train, fashion.y_validation])
     pairs = Counter(zip(rows(np.rint(ours * 255).astype("uint8")), labels.tolist()))
     assert pairs == Counter(zip(rows(x), y.tolist()))
     assert fashion.x_train.shape == (54_000, 28, 28, 1) and fashion.x_train.dtype == np.float32
     assert fashion.x_train.min() == 0 and fashion.x_train.max() == 1
-    assert set(np.bincount(fashion.y_train)) == {5_400} and set(np.bincount(fashion.y_validation)) == {600}
+    assert set(np.bincount(fashion.y_train)) == {5_400} and set(
+        np.bincount(fashion.y_validation)
+    ) == {600}
     assert fashion.class_names[9] == "Ankle boot" and fashion.y_test[0] == 9
     assert "Zalando" in fashion.provenance and os.environ["KERAS_HOME"] not in fashion.provenance
 
@@ -232,7 +277,12 @@ def test_a_small_fashion_mnist_is_stratified_and_the_beginning_of_a_larger(cache
     np.testing.assert_array_equal(small.x_train, larger.x_train[:200])
     np.testing.assert_array_equal(small.x_validation, larger.x_validation)
     np.testing.assert_array_equal(small.x_test, larger.x_test)
-    for y, each in ((small.y_train, 20), (small.y_validation, 200), (small.y_test, 10), (larger.y_train, 200)):
+    for y, each in (
+        (small.y_train, 20),
+        (small.y_validation, 200),
+        (small.y_test, 10),
+        (larger.y_train, 200),
+    ):
         assert set(np.bincount(y)) == {each}
 
 
@@ -244,7 +294,9 @@ def test_keras_still_has_the_part_that_is_replaced(cache, monkeypatch):
     assert "get_file" in loader.__globals__
     asked = {}
     monkeypatch.setitem(
-        loader.__globals__, "get_file", lambda name, origin, **_: asked.update({name: origin}) or str(cache / name)
+        loader.__globals__,
+        "get_file",
+        lambda name, origin, **_: asked.update({name: origin}) or str(cache / name),
     )
     loader()
     assert asked == {name: data.ORIGIN + name for name in data.FILES}
@@ -257,10 +309,19 @@ def test_auto_without_network_is_digits_and_says_so(offline, capsys):
     started = time.monotonic()
     digits = data.load("auto", train_size=2_000, validation_size=2_000)
     assert time.monotonic() - started < 5
-    assert digits.name == "digits" and len(digits.x_train) == 1_197 and len(digits.x_validation) == 300
+    assert (
+        digits.name == "digits" and len(digits.x_train) == 1_197 and len(digits.x_validation) == 300
+    )
     out, error = capsys.readouterr()
     assert out.count("\n") == 1 and error == ""
-    for words in ("not available", "missing", "refused", "8x8 digits", "1,197 training", "fewer than asked"):
+    for words in (
+        "not available",
+        "missing",
+        "refused",
+        "8x8 digits",
+        "1,197 training",
+        "fewer than asked",
+    ):
         assert words in out
     assert os.environ["KERAS_HOME"] not in out
 
@@ -289,7 +350,9 @@ def test_course_dataset_decides_for_auto_only(monkeypatch, capsys, offline):
     with pytest.raises(data.DataError):
         data.load("auto")
     monkeypatch.setenv("COURSE_DATASET", "mnist")
-    with pytest.raises(ValueError, match="COURSE_DATASET must be one of auto, fashion_mnist, digits; not 'mnist'"):
+    with pytest.raises(
+        ValueError, match="COURSE_DATASET must be one of auto, fashion_mnist, digits; not 'mnist'"
+    ):
         data.load("auto")
     assert data.load("digits").name == "digits"
 
@@ -297,7 +360,9 @@ def test_course_dataset_decides_for_auto_only(monkeypatch, capsys, offline):
 # --- wrong arguments --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["Fashion-MNIST", "mnist", "digit", "cifar10", "", None, 10, ["digits"]])
+@pytest.mark.parametrize(
+    "name", ["Fashion-MNIST", "mnist", "digit", "cifar10", "", None, 10, ["digits"]]
+)
 def test_a_wrong_name_lists_the_right_ones(name):
     with pytest.raises(ValueError, match="must be one of auto, fashion_mnist, digits; not "):
         data.load(name)
@@ -307,7 +372,9 @@ def test_a_wrong_name_lists_the_right_ones(name):
 @pytest.mark.parametrize("size", [0, -5, 9, 1.5, 100.0, True, "100", float("nan"), 10**9])
 @pytest.mark.parametrize("name", ["digits", "auto"])
 def test_a_wrong_size_names_the_possible_ones(name, what, size, offline):
-    with pytest.raises(ValueError, match=f"{what} must be an integer from 10, one .* to [0-9,]+ for"):
+    with pytest.raises(
+        ValueError, match=f"{what} must be an integer from 10, one .* to [0-9,]+ for"
+    ):
         data.load(name, **{what: size})
 
 
@@ -327,7 +394,10 @@ def test_a_size_that_is_too_large_names_the_largest(sizes, message):
 
 def test_the_largest_sizes_are_possible_and_numpy_integers_too():
     assert len(data.load("digits", validation_size=np.int32(1_487)).x_train) == 10
-    assert len(data.load("digits", train_size=1_487, validation_size=10, seed=np.int64(1)).x_train) == 1_487
+    assert (
+        len(data.load("digits", train_size=1_487, validation_size=10, seed=np.int64(1)).x_train)
+        == 1_487
+    )
 
 
 @pytest.mark.parametrize("seed", [-1, 1.0, None, "0", True])
@@ -389,7 +459,9 @@ def test_right_images_and_labels_pass_and_the_caller_keeps_them():
 
 
 def test_parts_must_have_the_same_image_shape():
-    with pytest.raises(ValueError, match=r"test images have shape \(3, 2, 1\), the train images \(2, 3, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"test images have shape \(3, 2, 1\), the train images \(2, 3, 1\)"
+    ):
         data.Data("own", X, Y, X, Y, X.reshape(6, 3, 2, 1), Y, tuple("abcdef"), "made here")
 
 
@@ -417,8 +489,12 @@ def test_status_names_the_worst_file(publisher):
 
 
 def test_cache_status_does_not_import_keras():
-    code = "import sys; from course import data; data.cache_status(); sys.exit('keras' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+    code = (
+        "import sys; from course import data; data.cache_status(); sys.exit('keras' in sys.modules)"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+    )
 
 
 def harm_truncate(path):
@@ -459,7 +535,9 @@ def test_a_harmed_file_without_network_is_reported_with_the_way_out(cache, offli
     ways_out = ("Connect to the internet", str(cache), 'load("digits")')
     for words in (path.name, f"is {state} in the cache", "refused", *ways_out):
         assert words in str(caught.value)
-    assert not path.exists() and len(in_cache()) == 3  # no EOFError for ever after, and nothing else lost
+    assert (
+        not path.exists() and len(in_cache()) == 3
+    )  # no EOFError for ever after, and nothing else lost
     shutil.copy(REAL / path.name, path)  # the way out that was named
     assert data.load("fashion_mnist", train_size=10).name == "fashion_mnist"
 
@@ -468,7 +546,10 @@ def test_a_harmed_file_without_network_is_reported_with_the_way_out(cache, offli
 def test_auto_with_a_harmed_file_and_no_network_is_digits_and_says_why(cache, offline, capsys):
     harm_truncate(cache / "t10k-labels-idx1-ubyte.gz")
     assert data.load("auto").name == "digits"
-    assert "t10k-labels-idx1-ubyte.gz is corrupt in the cache and cannot be downloaded" in capsys.readouterr().out
+    assert (
+        "t10k-labels-idx1-ubyte.gz is corrupt in the cache and cannot be downloaded"
+        in capsys.readouterr().out
+    )
 
 
 def test_the_error_survives_a_journey_between_processes():
@@ -524,7 +605,9 @@ def test_a_read_only_cache_with_a_harmed_file_is_reported(publisher, harm, capsy
     harm(data.cache_folder() / "train-images-idx3-ubyte.gz")
     data.load("digits")  # before it is nobody who imports
     with read_only(data.cache_folder()):
-        with pytest.raises(data.DataError, match="in the cache and cannot be written: Permission denied"):
+        with pytest.raises(
+            data.DataError, match="in the cache and cannot be written: Permission denied"
+        ):
             data.load("fashion_mnist")
         assert data.load("auto").name == "digits"
     assert "cannot be written" in capsys.readouterr().out
@@ -535,11 +618,14 @@ def test_a_read_only_cache_with_a_harmed_file_is_reported(publisher, harm, capsy
 def test_a_full_disk_is_reported_and_leaves_nothing(publisher):
     import resource
 
-    # No process can fill the disk of a machine that others use, but its own files may not become large.
+    # No process can fill the disk of a machine that others use, but its own files may not become
+    # large.
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
     try:
-        with pytest.raises(data.DataError, match="train-images.* cannot be written: File too large"):
+        with pytest.raises(
+            data.DataError, match="train-images.* cannot be written: File too large"
+        ):
             data.fetch_fashion_mnist()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -658,7 +744,10 @@ def test_two_downloads_at_once_do_not_hurt_each_other(publisher):
     assert publisher.asked == [first, first]
     publisher.go_on.set()
     for process in processes:
-        assert process.communicate(timeout=30) == ("", "")  # pooch would announce each file on stderr
+        assert process.communicate(timeout=30) == (
+            "",
+            "",
+        )  # pooch would announce each file on stderr
         assert process.returncode == 0
     assert data.cache_status() == "cached" and in_cache() == sorted(data.FILES)
 
@@ -670,8 +759,14 @@ def test_what_was_downloaded_can_be_read_by_a_whole_class(publisher):
 
 
 @pytest.mark.parametrize("progress", ["1", "0", None])
-def test_the_large_files_have_a_bar_on_stdout_that_goes_away(publisher, monkeypatch, capsys, progress):
-    monkeypatch.delenv("COURSE_PROGRESS") if progress is None else monkeypatch.setenv("COURSE_PROGRESS", progress)
+def test_the_large_files_have_a_bar_on_stdout_that_goes_away(
+    publisher, monkeypatch, capsys, progress
+):
+    (
+        monkeypatch.delenv("COURSE_PROGRESS")
+        if progress is None
+        else monkeypatch.setenv("COURSE_PROGRESS", progress)
+    )
     data.fetch_fashion_mnist()
     out, error = capsys.readouterr()
     assert error == "" and "labels" not in out

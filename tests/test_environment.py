@@ -1,4 +1,6 @@
-"""`course check`: every trouble is a line that says WARN or FAIL and what to do; `course lab`; the lock."""
+"""`course check`: every trouble is a line that says WARN or FAIL and what to do; `course lab`; the
+lock.
+"""
 
 import importlib.metadata
 import os
@@ -57,27 +59,70 @@ def patch_backend(patch):
 
 
 TROUBLES = {
-    "too old": ("Python", FAIL, "Install Python 3.11", lambda p: p.setattr(sys, "version_info", (3, 10, 4))),
-    "too new": ("Python", FAIL, "Install Python 3.11", lambda p: p.setattr(sys, "version_info", (3, 14, 0))),
+    "too old": (
+        "Python",
+        FAIL,
+        "Install Python 3.11",
+        lambda p: p.setattr(sys, "version_info", (3, 10, 4)),
+    ),
+    "too new": (
+        "Python",
+        FAIL,
+        "Install Python 3.11",
+        lambda p: p.setattr(sys, "version_info", (3, 14, 0)),
+    ),
     "no Keras": ("Keras", FAIL, "run.py", lambda p: p.setitem(sys.modules, "keras", None)),
     "wrong backend": ("Keras", FAIL, "Unset KERAS_BACKEND (it is 'numpi')", patch_backend),
     "one core": ("threads", WARN, "twice the minutes", lambda p: patch_cores(p, 1)),
-    "idle cores": ("threads", WARN, "Unset OMP_NUM_THREADS", lambda p: patch_cores(p, 4, OMP_NUM_THREADS="1")),
+    "idle cores": (
+        "threads",
+        WARN,
+        "Unset OMP_NUM_THREADS",
+        lambda p: patch_cores(p, 4, OMP_NUM_THREADS="1"),
+    ),
     "little memory": ("memory", WARN, "Close other programs", lambda p: patch_memory(p, 1 * GB)),
     "no memory": ("memory", FAIL, "Close other programs", lambda p: patch_memory(p, GB / 4)),
     "little disk": ("free disk", WARN, "Free at least 1 GB", lambda p: patch_disk(p, GB / 2)),
     "no disk": ("free disk", FAIL, "Free at least 1 GB", lambda p: patch_disk(p, 0)),
     "not cached": ("data set", WARN, "downloads it", lambda p: patch_writable(p, cached="missing")),
-    "damaged": ("data set", WARN, "downloads that file again", lambda p: patch_writable(p, cached="corrupt")),
+    "damaged": (
+        "data set",
+        WARN,
+        "downloads that file again",
+        lambda p: patch_writable(p, cached="corrupt"),
+    ),
     "read-only": ("write access", FAIL, "folder of your own", lambda p: patch_writable(p)),
-    "no cache folder": ("write access", WARN, "KERAS_HOME", lambda p: patch_writable(p, "notebooks")),
-    "no JupyterLab": ("JupyterLab", FAIL, "run.py", lambda p: p.setattr(importlib.metadata, "version", missing)),
-    "JupyterLab 3": ("JupyterLab", WARN, "needs JupyterLab 4",
-                     lambda p: p.setattr(importlib.metadata, "version", lambda name: "3.6.8")),
-    "no Matplotlib": ("graphics", FAIL, "run.py", lambda p: p.setitem(sys.modules, "matplotlib.figure", None)),
-    "no sliders": ("graphics", WARN, "Sliders show as text",
-                   lambda p: p.setattr(jupyter_core.paths, "jupyter_path", lambda: [])),
-}  # fmt: skip
+    "no cache folder": (
+        "write access",
+        WARN,
+        "KERAS_HOME",
+        lambda p: patch_writable(p, "notebooks"),
+    ),
+    "no JupyterLab": (
+        "JupyterLab",
+        FAIL,
+        "run.py",
+        lambda p: p.setattr(importlib.metadata, "version", missing),
+    ),
+    "JupyterLab 3": (
+        "JupyterLab",
+        WARN,
+        "needs JupyterLab 4",
+        lambda p: p.setattr(importlib.metadata, "version", lambda name: "3.6.8"),
+    ),
+    "no Matplotlib": (
+        "graphics",
+        FAIL,
+        "run.py",
+        lambda p: p.setitem(sys.modules, "matplotlib.figure", None),
+    ),
+    "no sliders": (
+        "graphics",
+        WARN,
+        "Sliders show as text",
+        lambda p: p.setattr(jupyter_core.paths, "jupyter_path", lambda: []),
+    ),
+}
 
 
 @pytest.fixture
@@ -87,7 +132,9 @@ def calm(monkeypatch):
     patch_memory(monkeypatch, 4 * GB)
     patch_disk(monkeypatch, 50 * GB)
     patch_writable(monkeypatch, "notebooks", "fashion-mnist", cached="cached")
-    monkeypatch.setattr(Path, "is_file", lambda path, real=Path.is_file: "cgroup" not in str(path) and real(path))
+    monkeypatch.setattr(
+        Path, "is_file", lambda path, real=Path.is_file: "cgroup" not in str(path) and real(path)
+    )
     return monkeypatch
 
 
@@ -136,19 +183,29 @@ def test_memory_of_a_container(calm, tmp_path):
 
 def test_a_check_that_breaks_is_a_line_and_shows_no_path(monkeypatch):
     def broken():
-        raise RuntimeError(f"no {Path.home() / 'x'}, {ROOT / 'course'}, {sys.prefix}/lib and [/red]")
+        raise RuntimeError(
+            f"no {Path.home() / 'x'}, {ROOT / 'course'}, {sys.prefix}/lib and [/red]"
+        )
 
     monkeypatch.setitem(CHECKS, "Keras", broken)
     table = check_table()
     line = next(line for line in table.results if line.name == "Keras")
-    assert line.status == FAIL and "run.py" in line.remedy and line.detail.startswith("RuntimeError: no ~")
+    assert (
+        line.status == FAIL
+        and "run.py" in line.remedy
+        and line.detail.startswith("RuntimeError: no ~")
+    )
     for text in repr(table), table._repr_html_():
         for folder in Path.home(), ROOT, sys.prefix:
             assert str(folder) not in text
 
 
 def test_the_table_says_its_state_in_words_everywhere():
-    lines = [Check("a", OK, "fine"), Check("b", WARN, "x < y & z", "do [this]"), Check("c", FAIL, "no", "do that")]
+    lines = [
+        Check("a", OK, "fine"),
+        Check("b", WARN, "x < y & z", "do [this]"),
+        Check("c", FAIL, "no", "do that"),
+    ]
     table = CheckTable(lines)
     rows = xml.etree.ElementTree.fromstring(table._repr_html_()).findall("tbody/tr")
     shown = [["".join(cell.itertext()) for cell in row] for row in rows]
@@ -160,14 +217,19 @@ def test_the_table_says_its_state_in_words_everywhere():
 
 @pytest.mark.parametrize(("status", "code"), [(OK, 0), (WARN, 0), (FAIL, 1)])
 def test_course_check_exits_1_on_a_failure(monkeypatch, status, code):
-    monkeypatch.setattr(environment, "check_all", lambda: [Check("disk", status, "some", "buy one")])
+    monkeypatch.setattr(
+        environment, "check_all", lambda: [Check("disk", status, "some", "buy one")]
+    )
     done = CliRunner().invoke(cli.app, ["check"])
     assert done.exit_code == code and status in done.stdout and "buy one" in done.stdout
 
 
 def test_the_command_line_starts_without_keras():
     code = "import sys, course.cli, course.environment; print('keras' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+        == "False\n"
+    )
 
 
 def test_lab_passes_its_options_on(monkeypatch):
@@ -192,7 +254,8 @@ def test_lab_without_lessons_says_where_they_are(monkeypatch):
     assert done.exit_code == 1 and "Clone the whole course" in done.stdout
 
 
-# --- one list of dependencies ----------------------------------------------------------------------
+# --- one list of dependencies
+# ----------------------------------------------------------------------
 
 
 def test_the_lock_is_up_to_date():
@@ -200,7 +263,9 @@ def test_the_lock_is_up_to_date():
     if not uv:
         pytest.skip("no uv: install the group `test`")
     done = subprocess.run([uv, "lock", "--check"], cwd=ROOT, capture_output=True, text=True)
-    if re.search("dns error|error sending request|failed to fetch|timed out", done.stderr, re.IGNORECASE):
+    if re.search(
+        "dns error|error sending request|failed to fetch|timed out", done.stderr, re.IGNORECASE
+    ):
         pytest.skip("the package index cannot be reached")
     assert done.returncode == 0, f"run `uv lock`: {done.stderr}"
 

@@ -1,6 +1,8 @@
-"""The test of the grader that each exercise carries: known mistakes fail with their own hint, other right answers pass.
+"""The test of the grader that each exercise carries: known mistakes fail with their own hint, other
+right answers pass.
 
-Right answers, and two mistakes of each task, are run as a submission is, in the box if there is bubblewrap.
+Right answers, and two mistakes of each task, are run as a submission is, in the box if there is
+bubblewrap.
 """
 
 import os
@@ -25,7 +27,12 @@ in_a_process = pytest.mark.skipif(os.name != "posix", reason="student code is no
 
 def variants(of):
     """Parameters for each variant that `of(task)` names."""
-    return [pytest.param(name, id, one, id=f"{name}-{id}-{one}") for name in NAMES for id, task in TASKS[name].items() for one in of(task)]
+    return [
+        pytest.param(name, id, one, id=f"{name}-{id}-{one}")
+        for name in NAMES
+        for id, task in TASKS[name].items()
+        for one in of(task)
+    ]
 
 
 @lru_cache
@@ -60,12 +67,21 @@ def boxes():
 
 @pytest.fixture
 def graded(boxes):
-    """`graded(name, task, source)`: what the judge says of an answer that is handed in with the instructor's cells above it."""
+    """`graded(name, task, source)`: what the judge says of an answer that is handed in with the
+    instructor's cells above it.
+    """
 
     def run(name, id, source):
         key = whole_key(name).tasks[id]
-        cells = [("code", above, None) for above in above_answer(name, id)] + [("code", source, id), ("probe", id)]
-        probe = {"source": key.probe, "parts": [part.name for part in key.parts], "cases": key.cases}
+        cells = [("code", above, None) for above in above_answer(name, id)] + [
+            ("code", source, id),
+            ("probe", id),
+        ]
+        probe = {
+            "source": key.probe,
+            "parts": [part.name for part in key.parts],
+            "cases": key.cases,
+        }
         report = boxes(imports_keras(name)).run({"cells": cells, "probes": {id: probe}})
         assert report.state == "ok", report.message
         return judge(key, report.results.get(id, {}))
@@ -93,14 +109,19 @@ def test_a_task_has_enough_mistakes_and_other_right_answers(name, id):
     names = [mistake.name for mistake in task.mistakes]
     assert len(set(names)) == len(names)
     assert len({mistake.hint for mistake in task.mistakes}) == len(names)
-    assert task.hidden, "without hidden cases the public values are full marks for whoever copies them"
+    assert task.hidden, (
+        "without hidden cases the public values are full marks for whoever copies them"
+    )
 
 
-# ---------------------------------------------------------------- right and wrong answers, as they are graded
+# ---------------------------------------------------------------- right and wrong answers, as they
+# are graded
 
 
 @in_a_process
-@pytest.mark.parametrize(("name", "id", "variant"), variants(lambda task: ["the instructor's", *task.alternatives]))
+@pytest.mark.parametrize(
+    ("name", "id", "variant"), variants(lambda task: ["the instructor's", *task.alternatives])
+)
 def test_a_right_answer_gets_full_marks(name, id, variant, graded):
     source = TASKS[name][id].alternatives.get(variant) or dict(cells_of(name))[id]
     result = graded(name, id, source)
@@ -108,9 +129,13 @@ def test_a_right_answer_gets_full_marks(name, id, variant, graded):
     assert result.max == TASKS[name][id].points
 
 
-@pytest.mark.parametrize(("name", "id", "variant"), variants(lambda task: [mistake.name for mistake in task.mistakes]))
+@pytest.mark.parametrize(
+    ("name", "id", "variant"), variants(lambda task: [mistake.name for mistake in task.mistakes])
+)
 def test_a_mistake_fails_with_its_own_hint(name, id, variant):
-    """Judged by the values that the key has of it: `runner.run_case` gives them, as it does in the box."""
+    """Judged by the values that the key has of it: `runner.run_case` gives them, as it does in the
+    box.
+    """
     key = whole_key(name).tasks[id]
     mistake = next(mistake for mistake in key.mistakes if mistake.name == variant)
     result = judge(key, mistake.results)
@@ -153,17 +178,24 @@ BUILTINS_PATCHED = "import builtins\nbuiltins.all = builtins.any = lambda *_: Tr
         ("08_beat_a_target", "train_classifier", "dropout left on", NUMPY_PATCHED),
         ("08_beat_a_target", "train_classifier", "too many parameters", NUMPY_PATCHED),
     ],
-    ids=lambda value: "NumPy" if value is NUMPY_PATCHED else "builtins" if value is BUILTINS_PATCHED else None,
+    ids=lambda value: (
+        "NumPy" if value is NUMPY_PATCHED else "builtins" if value is BUILTINS_PATCHED else None
+    ),
 )
 def test_readings_within_the_box_are_not_changed_by_patches(name, id, variant, patch, graded):
-    """What a Keras model does is looked at beside the student's code: replaced functions must gain nothing there."""
+    """What a Keras model does is looked at beside the student's code: replaced functions must gain
+    nothing there.
+    """
     key = whole_key(name).tasks[id]
     mistake = next(mistake for mistake in key.mistakes if mistake.name == variant)
     source = next(mistake.source for mistake in TASKS[name][id].mistakes if mistake.name == variant)
     assert graded(name, id, patch + source).points <= judge(key, mistake.results).points
 
 
-@pytest.mark.parametrize(("name", "id", "more"), [("05_build_a_cnn", "conv_block", ()), ("08_beat_a_target", "train_classifier", (1e-3,))])
+@pytest.mark.parametrize(
+    ("name", "id", "more"),
+    [("05_build_a_cnn", "conv_block", ()), ("08_beat_a_target", "train_classifier", (1e-3,))],
+)
 def test_what_is_not_a_number_agrees_with_nothing(name, id, more):
     """A network that puts out NaN is not steady."""
     probe = {"__name__": "probe"}
@@ -184,13 +216,17 @@ def test_the_untouched_release_scores_0(name, boxes):
         elif cell.cell_type == "code" and id != "self_check":
             cells.append(("code", cell.source, id))
     probes = {
-        id: {"source": task.probe, "parts": [part.name for part in task.parts], "cases": task.cases} for id, task in key.tasks.items()
+        id: {"source": task.probe, "parts": [part.name for part in task.parts], "cases": task.cases}
+        for id, task in key.tasks.items()
     }
     report = boxes(imports_keras(name)).run({"cells": cells, "probes": probes})
     assert report.state == "ok", report.message
     results = {id: judge(task, report.results[id]) for id, task in key.tasks.items()}
     assert {id: result.points for id, result in results.items()} == dict.fromkeys(key.tasks, 0)
-    assert all("not written yet" in told(result) or "not defined" in told(result) for result in results.values())
+    assert all(
+        "not written yet" in told(result) or "not defined" in told(result)
+        for result in results.values()
+    )
 
 
 # ---------------------------------------------------------------- the release
@@ -198,7 +234,9 @@ def test_the_untouched_release_scores_0(name, boxes):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_release_is_what_the_solution_makes_now(name):
-    assert release.drift(name, key=whole_key(name)) == [], f"run `course release {name}`, and commit exercises/{name}/"
+    assert release.drift(name, key=whole_key(name)) == [], (
+        f"run `course release {name}`, and commit exercises/{name}/"
+    )
 
 
 @in_a_process
@@ -210,7 +248,13 @@ def test_check_in_the_notebook(right, tmp_path):
     answers = {id: source for id, source in cells_of(name) if id in TASKS[name]} if right else {}
     for cell in notebook.cells:
         cell.source = answers.get(keys.grade_id(cell), cell.source)
-    NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(
+        notebook,
+        kernel_name="python3",
+        allow_errors=True,
+        timeout=120,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
     checks = [cell for cell in notebook.cells if (keys.grade_id(cell) or "").startswith("check_")]
     assert len(checks) == len(TASKS[name])
     for cell in checks:

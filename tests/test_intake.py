@@ -1,4 +1,6 @@
-"""What is handed in: found in whatever layout, read whatever it is, and rebuilt from nothing but the text of answers."""
+"""What is handed in: found in whatever layout, read whatever it is, and rebuilt from nothing but
+the text of answers.
+"""
 
 import copy
 import json
@@ -7,6 +9,7 @@ import stat
 import zipfile
 
 import pytest
+
 from course.grading import intake
 from course.grading.intake import IntakeError, Submission, find_submissions, read
 
@@ -14,12 +17,29 @@ KNOWN = {"02_batch_norm": {"forward", "backward"}, "04_dropout": {"drop"}}
 
 
 def cell(source, grade_id=None, kind="code", **marks):
-    metadata = {"nbgrader": {"grade_id": grade_id, "schema_version": 3, "grade": False, "solution": False, "locked": False, **marks}}
-    return {"cell_type": kind, "metadata": metadata if grade_id else {}, "source": source, "outputs": [], "execution_count": None}
+    metadata = {
+        "nbgrader": {
+            "grade_id": grade_id,
+            "schema_version": 3,
+            "grade": False,
+            "solution": False,
+            "locked": False,
+            **marks,
+        }
+    }
+    return {
+        "cell_type": kind,
+        "metadata": metadata if grade_id else {},
+        "source": source,
+        "outputs": [],
+        "execution_count": None,
+    }
 
 
 SKELETON = {
-    "nbformat": 4, "nbformat_minor": 5, "metadata": {},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {},
     "cells": [
         cell("# Batch norm", "title", "markdown", locked=True),
         cell("import numpy as np", "setup", locked=True),
@@ -29,11 +49,15 @@ SKELETON = {
         cell("raise NotImplementedError()", "backward", solution=True),
         cell('check("backward")', "check_backward", grade=True, locked=True),
     ],
-}  # fmt: skip
+}
 REBUILT = [
-    ("code", "import numpy as np", "setup"), ("code", intake.NO_CHECKS, "self_check"), ("code", "F", "forward"), ("probe", "forward"),
-    ("code", "B", "backward"), ("probe", "backward"),
-]  # fmt: skip
+    ("code", "import numpy as np", "setup"),
+    ("code", intake.NO_CHECKS, "self_check"),
+    ("code", "F", "forward"),
+    ("probe", "forward"),
+    ("code", "B", "backward"),
+    ("probe", "backward"),
+]
 
 
 def answered(**answers):
@@ -45,7 +69,11 @@ def answered(**answers):
 
 
 def by_id(notebook, grade_id):
-    return next(one for one in notebook["cells"] if one["metadata"].get("nbgrader", {}).get("grade_id") == grade_id)
+    return next(
+        one
+        for one in notebook["cells"]
+        if one["metadata"].get("nbgrader", {}).get("grade_id") == grade_id
+    )
 
 
 @pytest.fixture
@@ -82,17 +110,31 @@ def test_answers_come_into_the_released_notebook(take):
 def test_only_text_matters(take):
     """Tags, metadata, types, tests, versions: whatever a student does to them changes nothing."""
     notebook = answered()
-    notebook |= {"nbformat_minor": 99, "metadata": {"kernelspec": 3, "celltoolbar": None}, "more": 1}
+    notebook |= {
+        "nbformat_minor": 99,
+        "metadata": {"kernelspec": 3, "celltoolbar": None},
+        "more": 1,
+    }
     for one in notebook["cells"]:
         one["metadata"]["tags"] = ["skip-execution", "raises-exception"]
-        one["metadata"]["nbgrader"] |= {"schema_version": 2, "points": 1000, "grade": True, "solution": True, "locked": False}
+        one["metadata"]["nbgrader"] |= {
+            "schema_version": 2,
+            "points": 1000,
+            "grade": True,
+            "solution": True,
+            "locked": False,
+        }
     by_id(notebook, "check_forward")["source"] = "points = 1000"
     by_id(notebook, "self_check")["source"] = "def check(*_): return True"
     by_id(notebook, "forward")["cell_type"] = "markdown"
     by_id(notebook, "backward")["source"] = ["B", 3]
     by_id(notebook, "backward")["cell_type"] = "raw"
     assert take(notebook).cells == REBUILT
-    notebook["cells"] = [one for one in notebook["cells"] if one["metadata"]["nbgrader"]["grade_id"] in ("forward", "backward")][::-1]
+    notebook["cells"] = [
+        one
+        for one in notebook["cells"]
+        if one["metadata"]["nbgrader"]["grade_id"] in ("forward", "backward")
+    ][::-1]
     assert take(notebook).cells == REBUILT
 
 
@@ -121,15 +163,22 @@ def test_a_lost_answer_costs_its_task_only(take):
     notebook = answered()
     notebook["cells"].remove(by_id(notebook, "backward"))
     result = take(notebook)
-    assert result.problem is None and result.cells == [one for one in REBUILT if one[-1] != "backward" or one[0] == "probe"]
-    assert list(result.notes) == ["backward"] and "Copy it from the released notebook" in result.notes["backward"]
+    assert result.problem is None and result.cells == [
+        one for one in REBUILT if one[-1] != "backward" or one[0] == "probe"
+    ]
+    assert (
+        list(result.notes) == ["backward"]
+        and "Copy it from the released notebook" in result.notes["backward"]
+    )
 
 
 def test_of_two_answers_none_is_chosen(take):
     notebook = answered()
     notebook["cells"].append(cell("F2", "forward"))
     result = take(notebook)
-    assert ("code", "B", "backward") in result.cells and not any(one[1] in ("F", "F2") for one in result.cells)
+    assert ("code", "B", "backward") in result.cells and not any(
+        one[1] in ("F", "F2") for one in result.cells
+    )
     assert list(result.notes) == ["forward"] and "delete all but one" in result.notes["forward"]
     notebook["cells"][-1]["source"] = "F"
     assert take(notebook).cells == REBUILT
@@ -145,10 +194,16 @@ def test_another_exercise_is_named(take):
 @pytest.mark.parametrize(
     "junk",
     [
-        {"metadata": None}, {"metadata": []}, {"metadata": {"nbgrader": 3}}, {"metadata": {"nbgrader": {"grade_id": ["a"]}}}, {"source": None},
-        {"source": {"a": 1}}, {"cell_type": 7, "source": "x"}, {},
+        {"metadata": None},
+        {"metadata": []},
+        {"metadata": {"nbgrader": 3}},
+        {"metadata": {"nbgrader": {"grade_id": ["a"]}}},
+        {"source": None},
+        {"source": {"a": 1}},
+        {"cell_type": 7, "source": "x"},
+        {},
     ],
-)  # fmt: skip
+)
 def test_broken_cells_hurt_nobody(take, junk):
     notebook = answered()
     notebook["cells"] += [junk, None, 3, "x", []]
@@ -188,7 +243,11 @@ def test_what_is_no_notebook_is_told_in_plain_words(take, name):
     content, expected = BROKEN[name]
     result = take(content)
     assert expected in result.problem and result.cells == []
-    assert result.problem.endswith(".") and "Traceback" not in result.problem and "Error" not in result.problem
+    assert (
+        result.problem.endswith(".")
+        and "Traceback" not in result.problem
+        and "Error" not in result.problem
+    )
 
 
 def test_a_mark_of_utf_8_is_no_harm(take):
@@ -208,7 +267,12 @@ def test_only_regular_files_are_read(tmp_path):
     (tmp_path / "link.ipynb").symlink_to(tmp_path / "real.ipynb")
     (tmp_path / "folder.ipynb").mkdir()
     os.mkfifo(tmp_path / "pipe.ipynb")
-    for name, expected in {"link": "link", "folder": "folder", "pipe": "no regular file", "missing": "cannot be read"}.items():
+    for name, expected in {
+        "link": "link",
+        "folder": "folder",
+        "pipe": "no regular file",
+        "missing": "cannot be read",
+    }.items():
         assert expected in read(tmp_path / f"{name}.ipynb", SKELETON).problem
     assert read("/dev/zero", SKELETON).problem
 
@@ -217,13 +281,27 @@ def test_only_regular_files_are_read(tmp_path):
 
 
 def test_nbgraders_layout(tmp_path):
-    put(tmp_path, "submitted/ada/02_batch_norm/02_batch_norm.ipynb", "submitted/ada/02_batch_norm/.ipynb_checkpoints/x-checkpoint.ipynb")
-    put(tmp_path, "submitted/ada/04_dropout/mine.ipynb", "submitted/bob/02_batch_norm/02_batch_norm.ipynb", "submitted/bob/02_batch_norm/try.ipynb")
+    put(
+        tmp_path,
+        "submitted/ada/02_batch_norm/02_batch_norm.ipynb",
+        "submitted/ada/02_batch_norm/.ipynb_checkpoints/x-checkpoint.ipynb",
+    )
+    put(
+        tmp_path,
+        "submitted/ada/04_dropout/mine.ipynb",
+        "submitted/bob/02_batch_norm/02_batch_norm.ipynb",
+        "submitted/bob/02_batch_norm/try.ipynb",
+    )
     (tmp_path / "submitted/ada/02_batch_norm/timestamp.txt").write_text("now")
     (tmp_path / "submitted/eve/02_batch_norm").mkdir(parents=True)
     for path in (tmp_path, tmp_path / "submitted"):
         found = find_submissions(path, known=KNOWN)
-        assert pairs(found) == [("ada", "02_batch_norm"), ("bob", "02_batch_norm"), ("eve", "02_batch_norm"), ("ada", "04_dropout")]
+        assert pairs(found) == [
+            ("ada", "02_batch_norm"),
+            ("bob", "02_batch_norm"),
+            ("eve", "02_batch_norm"),
+            ("ada", "04_dropout"),
+        ]
         assert [one.problem is None for one in found] == [True, True, False, True]
         assert "it is empty" in found[2].problem and "02_batch_norm.ipynb" in found[2].problem
         assert found[1].path.name == "02_batch_norm.ipynb"
@@ -238,23 +316,43 @@ def test_a_flat_folder(tmp_path):
     put(tmp_path, "fay.ipynb", content={**SKELETON, "cells": [cell("D")]})
     (tmp_path / "notes.txt").write_text("mine")
     found = find_submissions(tmp_path, known=KNOWN)
-    assert pairs(found) == [("fay", None), ("ada", "02_batch_norm"), ("bob", "02_batch_norm"), ("eve", "02_batch_norm"), ("dan", "04_dropout")]
+    assert pairs(found) == [
+        ("fay", None),
+        ("ada", "02_batch_norm"),
+        ("bob", "02_batch_norm"),
+        ("eve", "02_batch_norm"),
+        ("dan", "04_dropout"),
+    ]
     assert "which exercise" in found[0].problem
     assert all(one.problem is None for one in found[1:])
     found = find_submissions(tmp_path, "02_batch_norm")
     assert pairs(found) == [(name, "02_batch_norm") for name in ("ada", "bob", "dan", "eve", "fay")]
-    assert pairs(find_submissions(tmp_path / "eve.ipynb", known=KNOWN)) == [("eve", "02_batch_norm")]
+    assert pairs(find_submissions(tmp_path / "eve.ipynb", known=KNOWN)) == [
+        ("eve", "02_batch_norm")
+    ]
 
 
 def test_a_folder_for_each_assignment(tmp_path):
-    put(tmp_path, "02_batch_norm/ada.ipynb", "04_dropout/bob_04_dropout.ipynb", "04_dropout/eve/answer.ipynb")
-    assert pairs(find_submissions(tmp_path, known=KNOWN)) == [("ada", "02_batch_norm"), ("bob", "04_dropout"), ("eve", "04_dropout")]
+    put(
+        tmp_path,
+        "02_batch_norm/ada.ipynb",
+        "04_dropout/bob_04_dropout.ipynb",
+        "04_dropout/eve/answer.ipynb",
+    )
+    assert pairs(find_submissions(tmp_path, known=KNOWN)) == [
+        ("ada", "02_batch_norm"),
+        ("bob", "04_dropout"),
+        ("eve", "04_dropout"),
+    ]
 
 
 def test_two_notebooks_of_one_student_are_one_problem(tmp_path):
     put(tmp_path, "ada_02_batch_norm.ipynb", "ada-02_batch_norm.ipynb", "ada.ipynb")
     (one,) = find_submissions(tmp_path, known=KNOWN)
-    assert (one.student, one.assignment) == ("ada", "02_batch_norm") and "Hand in one" in one.problem
+    assert (one.student, one.assignment) == (
+        "ada",
+        "02_batch_norm",
+    ) and "Hand in one" in one.problem
     put(tmp_path / "more", "bob/02_batch_norm/a.ipynb", "bob/02_batch_norm/b.ipynb")
     (one,) = find_submissions(tmp_path / "more", known=KNOWN)
     assert "There are 2 notebooks" in one.problem and "'a.ipynb', 'b.ipynb'" in one.problem
@@ -268,7 +366,9 @@ def test_links_are_named_and_not_followed(tmp_path):
     (there / "eve").mkdir()
     (there / "eve" / "02_batch_norm").symlink_to(secret / "02_batch_norm")
     (there / "dan" / "02_batch_norm").mkdir(parents=True)
-    (there / "dan" / "02_batch_norm" / "02_batch_norm.ipynb").symlink_to(secret / "02_batch_norm" / "02_batch_norm.ipynb")
+    (there / "dan" / "02_batch_norm" / "02_batch_norm.ipynb").symlink_to(
+        secret / "02_batch_norm" / "02_batch_norm.ipynb"
+    )
     found = {one.student: one for one in find_submissions(tmp_path, "02_batch_norm", KNOWN)}
     assert found["ada"].problem is None and len(found) == 4
     for name in ("bob", "eve", "dan"):
@@ -294,27 +394,48 @@ def test_archives_of_learning_management_systems(tmp_path):
         },
     )
     found = find_submissions(moodle, known=KNOWN)
-    assert pairs(found) == [("Eve_125", None), ("Ada Lovelace_123", "02_batch_norm"), ("Bob_Ross_124", "02_batch_norm")]
+    assert pairs(found) == [
+        ("Eve_125", None),
+        ("Ada Lovelace_123", "02_batch_norm"),
+        ("Bob_Ross_124", "02_batch_norm"),
+    ]
     assert "answer.pdf" in found[0].problem
     assert all(read(one, SKELETON).cells == REBUILT for one in found[1:])
     canvas = archive(
         tmp_path / "canvas.zip",
-        {"adalovelace_12_345_02_batch_norm.ipynb": NOTEBOOK, "bobross_LATE_13_346_02_batch_norm-1.ipynb": NOTEBOOK, "eve_14_347_answer.pdf": b""},
+        {
+            "adalovelace_12_345_02_batch_norm.ipynb": NOTEBOOK,
+            "bobross_LATE_13_346_02_batch_norm-1.ipynb": NOTEBOOK,
+            "eve_14_347_answer.pdf": b"",
+        },
     )
     found = find_submissions(canvas, "02_batch_norm")
-    assert pairs(found) == [("adalovelace_12", "02_batch_norm"), ("bobross_13", "02_batch_norm"), ("eve_14", "02_batch_norm")]
+    assert pairs(found) == [
+        ("adalovelace_12", "02_batch_norm"),
+        ("bobross_13", "02_batch_norm"),
+        ("eve_14", "02_batch_norm"),
+    ]
     assert [one.problem is None for one in found] == [True, True, False]
     assert read(found[1], SKELETON).cells == REBUILT
 
 
 def test_an_archive_of_a_folder(tmp_path):
-    flat = archive(tmp_path / "flat.zip", {"class/ada.ipynb": NOTEBOOK, "class/bob.ipynb": NOTEBOOK})
-    assert pairs(find_submissions(flat, "02_batch_norm")) == [("ada", "02_batch_norm"), ("bob", "02_batch_norm")]
-    deep = archive(tmp_path / "deep.zip", {"submitted/ada/02_batch_norm/02_batch_norm.ipynb": NOTEBOOK})
+    flat = archive(
+        tmp_path / "flat.zip", {"class/ada.ipynb": NOTEBOOK, "class/bob.ipynb": NOTEBOOK}
+    )
+    assert pairs(find_submissions(flat, "02_batch_norm")) == [
+        ("ada", "02_batch_norm"),
+        ("bob", "02_batch_norm"),
+    ]
+    deep = archive(
+        tmp_path / "deep.zip", {"submitted/ada/02_batch_norm/02_batch_norm.ipynb": NOTEBOOK}
+    )
     one = archive(tmp_path / "one.zip", {"ada\\02_batch_norm\\02_batch_norm.ipynb": NOTEBOOK})
     for path in (deep, one):
         (found,) = find_submissions(path, known=KNOWN)
-        assert (found.student, found.assignment) == ("ada", "02_batch_norm") and read(found, SKELETON).cells == REBUILT
+        assert (found.student, found.assignment) == ("ada", "02_batch_norm") and read(
+            found, SKELETON
+        ).cells == REBUILT
 
 
 def test_hostile_archives(tmp_path):
@@ -338,18 +459,33 @@ def test_hostile_archives(tmp_path):
     path.write_bytes(content)
     before = sorted(os.listdir(tmp_path.parent))
     found = {one.student: read(one, SKELETON) for one in find_submissions(path, "02_batch_norm")}
-    expected = {"link": "link", "outside": "leads out", "absolute": "leads out", "bomb": "", "damaged": "damaged", "encrypted": "encrypted"}
+    expected = {
+        "link": "link",
+        "outside": "leads out",
+        "absolute": "leads out",
+        "bomb": "",
+        "damaged": "damaged",
+        "encrypted": "encrypted",
+    }
     for name, text in expected.items():
         assert found[name].problem and text in found[name].problem, name
     assert found["good"].cells == REBUILT and len(found) == 7
-    assert sorted(os.listdir(tmp_path)) == ["hostile.zip"] and sorted(os.listdir(tmp_path.parent)) == before
+    assert (
+        sorted(os.listdir(tmp_path)) == ["hostile.zip"]
+        and sorted(os.listdir(tmp_path.parent)) == before
+    )
 
 
 def test_what_is_there_is_told_to_the_instructor(tmp_path):
     (tmp_path / "damaged.zip").write_bytes(b"PK\x03\x04 and so on")
     (tmp_path / "list.csv").write_text("a")
     (tmp_path / "empty").mkdir()
-    for name, expected in {"damaged.zip": "Download it again", "list.csv": "no notebook", "nowhere": "no folder", "empty": "no submissions"}.items():
+    for name, expected in {
+        "damaged.zip": "Download it again",
+        "list.csv": "no notebook",
+        "nowhere": "no folder",
+        "empty": "no submissions",
+    }.items():
         with pytest.raises(IntakeError, match=expected):
             find_submissions(tmp_path / name, known=KNOWN)
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from course.intervals import Interval, mean_interval, paired_interval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+
+from course.intervals import Interval, mean_interval, paired_interval
 
 
 @pytest.mark.parametrize("count", [3, 5, 10])
@@ -20,7 +21,9 @@ def test_a_bootstrap_would_be_too_narrow_at_five_seeds():
     """The figure in the docstring of `mean_interval`."""
     samples = np.random.default_rng(0).normal(size=(400, 5))
     bootstrap = [
-        stats.bootstrap((values,), np.mean, method="percentile", n_resamples=999, rng=1).confidence_interval
+        stats.bootstrap(
+            (values,), np.mean, method="percentile", n_resamples=999, rng=1
+        ).confidence_interval
         for values in samples
     ]
     assert np.mean([low <= 0 <= high for low, high in bootstrap]) == pytest.approx(0.83, abs=0.04)
@@ -29,7 +32,9 @@ def test_a_bootstrap_would_be_too_narrow_at_five_seeds():
 def test_false_alarms_on_noise_are_rare():
     noise = np.random.default_rng(1).normal(size=(2_000, 2, 5))
     verdicts = [paired_interval(treatment, control).verdict() for treatment, control in noise]
-    assert np.mean([verdict in ("higher", "lower") for verdict in verdicts]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean([verdict in ("higher", "lower") for verdict in verdicts]) == pytest.approx(
+        0.05, abs=0.015
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""The ledger: every claim is there, each of its contrasts can be run and judged, and the command shows it."""
+"""The ledger: every claim is there, each of its contrasts can be run and judged, and the command
+shows it.
+"""
 
 import re
 from functools import cache
@@ -7,9 +9,10 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-from course import claims, cli, experiments, ledger, plots, sweeps
 from rich.console import Console
 from typer.testing import CliRunner
+
+from course import claims, cli, experiments, ledger, plots, sweeps
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -38,7 +41,8 @@ def rows_of(name):
     return sweeps.load(experiments.plan(name, seeds=1))[0]
 
 
-# What stands in it ------------------------------------------------------------------------------------------
+# What stands in it
+# ------------------------------------------------------------------------------------------
 
 
 def test_every_claim_is_there_once():
@@ -66,7 +70,9 @@ def test_contrasts_compare_arms_that_exist():
 
 
 def test_contrasts_weigh_differences():
-    """Weights that add up to 0, or a single metric as it is; and no contrast is of one metric with itself."""
+    """Weights that add up to 0, or a single metric as it is; and no contrast is of one metric with
+    itself.
+    """
     for claim, one in contrasts():
         weights = list(one.terms.values())
         assert all(weights) and (sum(weights) == 0 or weights == [1.0]), f"{claim.id}: {one.name}"
@@ -81,7 +87,9 @@ def test_contrasts_compare_metrics_that_exist():
             mine = rows[rows["arm"] == arm] if len(rows) else rows
             if len(mine):
                 looked += 1
-                assert metric in mine and mine[metric].notna().any(), f"{claim.id}: {arm} has no {metric}"
+                assert metric in mine and mine[metric].notna().any(), (
+                    f"{claim.id}: {arm} has no {metric}"
+                )
     if not looked:
         pytest.skip("there are no results yet")
 
@@ -96,12 +104,20 @@ def test_every_claim_can_be_planned(dataset, small):
             settings = {run.setting for run in runs if run.seed == 0}
             assert len(settings) == len(arms), f"{claim.id}: two arms are the same runs"
             seeds = {arm: [run.seed for run in runs if run.arm == arm] for arm in arms}
-            assert all(len(mine) >= 2 and mine == seeds[runs[0].arm] for mine in seeds.values()), "whole pairs"
-            wanted = {arm for one in claim.contrasts if one.experiment == runs[0].experiment for arm, _ in one.terms}
+            assert all(len(mine) >= 2 and mine == seeds[runs[0].arm] for mine in seeds.values()), (
+                "whole pairs"
+            )
+            wanted = {
+                arm
+                for one in claim.contrasts
+                if one.experiment == runs[0].experiment
+                for arm, _ in one.terms
+            }
             assert arms == wanted, "no arm too many"
 
 
-# What it shows ----------------------------------------------------------------------------------------------
+# What it shows
+# ----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -114,13 +130,19 @@ def ask(*words):
 
 
 def fake(values):
-    """The rows of any experiment: every arm with these values for every metric asked for, by arm number."""
+    """The rows of any experiment: every arm with these values for every metric asked for, by arm
+    number.
+    """
     metrics = {metric for _, one in contrasts() for _, metric in one.terms}
 
     def rows_of(name):
         arms = experiments.EXPERIMENTS[name].arms
         return pd.DataFrame(
-            [dict.fromkeys(metrics, value) | {"arm": arm, "seed": seed} for arm in arms for seed, value in enumerate(values)]
+            [
+                dict.fromkeys(metrics, value) | {"arm": arm, "seed": seed}
+                for arm in arms
+                for seed, value in enumerate(values)
+            ]
         )
 
     return rows_of
@@ -138,7 +160,9 @@ def test_the_table_has_every_claim_and_says_what_is_not_measured(tmp_path):
 
 
 def test_results_become_verdicts():
-    """All arms alike: what expects "same" is supported, and what expects a difference is contradicted."""
+    """All arms alike: what expects "same" is supported, and what expects a difference is
+    contradicted.
+    """
     entries = {claim.id: ledger._entry(claim, fake([0.5, 0.5, 0.5])) for claim in ledger.CLAIMS}
     assert entries["redundant"].verdict == "holds"
     assert entries["E3"].verdict == "does not hold"
@@ -155,10 +179,17 @@ def test_the_same_question_is_asked_of_another_experiment():
     again = ledger.asked_of(claim, "eight full")
     assert again.id == claim.id and {one.experiment for one in again.contrasts} == {"eight full"}
     for one, other in zip(claim.contrasts, again.contrasts, strict=True):
-        assert (one.name, one.terms, one.expected, one.smallest) == (other.name, other.terms, other.expected, other.smallest)
+        assert (one.name, one.terms, one.expected, one.smallest) == (
+            other.name,
+            other.terms,
+            other.expected,
+            other.smallest,
+        )
     assert {one.experiment for one in claim.contrasts} == {"eight"}, "the claim itself is as it was"
     (entry,) = ledger.look_up(asked=[again])
-    assert entry.verdict != "not measured" and all(len(finding.values) >= 5 for finding in entry.findings)
+    assert entry.verdict != "not measured" and all(
+        len(finding.values) >= 5 for finding in entry.findings
+    )
 
 
 def test_a_run_that_diverged_is_named():
@@ -187,7 +218,9 @@ def test_one_claim_is_tested_here_and_now(tmp_path, monkeypatch):
     assert len(re.findall(r"\bsupports\b", shown.output)) == len(ledger.find("formula").contrasts)
     assert "Here, on a small scale: holds." in shown.output
     rows = sweeps.collect(tmp_path / "exact")
-    assert sorted(rows["seed"]) == [0, 1] and set(rows["parameters"].str.contains("digits")) == {True}
+    assert sorted(rows["seed"]) == [0, 1] and set(rows["parameters"].str.contains("digits")) == {
+        True
+    }
     # Another seed in the same folder is none of its business.
     groups = ledger.runs_of(ledger.find("formula"), small=True, seeds=1, dataset="digits")
     assert "there are 1" in ledger.judge_runs(ledger.find("formula"), groups, tmp_path).missing
@@ -195,25 +228,40 @@ def test_one_claim_is_tested_here_and_now(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_all_computes_what_no_backend_has_computed(tmp_path, monkeypatch, backend):
-    """The large network took a GPU and JAX: on TensorFlow it is not trained again, which would take hours."""
+    """The large network took a GPU and JAX: on TensorFlow it is not trained again, which would take
+    hours.
+    """
     monkeypatch.setenv("KERAS_BACKEND", backend)
     swept = {}
-    monkeypatch.setattr(cli, "run_sweep", lambda runs, *others: swept.update({runs[0].experiment: runs}))
+    monkeypatch.setattr(
+        cli, "run_sweep", lambda runs, *others: swept.update({runs[0].experiment: runs})
+    )
     shown = ask("--all")
     assert shown.exit_code == 0, shown.output
     assert not {"large", "eight full"} & set(swept)
     assert "large: all 3 runs are there." in shown.output
-    assert all(run.key not in set(sweeps.collect(sweeps.RESULTS / name)["key"]) for name, runs in swept.items() for run in runs)
+    assert all(
+        run.key not in set(sweeps.collect(sweeps.RESULTS / name)["key"])
+        for name, runs in swept.items()
+        for run in runs
+    )
     swept.clear()
     assert ask("--all", "--out", tmp_path).exit_code == 0
-    assert {name: len(runs) for name, runs in swept.items()} == {name: len(experiments.plan(name)) for name in experiments.EXPERIMENTS}
+    assert {name: len(runs) for name, runs in swept.items()} == {
+        name: len(experiments.plan(name)) for name in experiments.EXPERIMENTS
+    }
 
 
 def test_every_claim_is_measured():
     table = ledger.table(ledger.look_up()).set_index("id")["verdict"]
     assert table.isin(VERDICTS).all(), table[~table.isin(VERDICTS)]
-    measured = [entry for entry in ledger.look_up() if entry.findings and not entry.claim.id.startswith("E")]
-    assert min(len(finding.values) for entry in measured for finding in entry.findings) >= claims.ENOUGH_SEEDS
+    measured = [
+        entry for entry in ledger.look_up() if entry.findings and not entry.claim.id.startswith("E")
+    ]
+    assert (
+        min(len(finding.values) for entry in measured for finding in entry.findings)
+        >= claims.ENOUGH_SEEDS
+    )
 
 
 def test_the_report_of_a_claim_says_what_was_found():
@@ -221,7 +269,7 @@ def test_the_report_of_a_claim_says_what_was_found():
     above, below = ledger.report(entry)
     assert above.startswith("### E5\n") and entry.claim.sentence in above and "**E**" in above
     assert "**depends**" in below and "3 seeds" in below
-    (supporting, against) = [finding.contrast.name for finding in entry.findings]
+    supporting, against = [finding.contrast.name for finding in entry.findings]
     assert re.search(rf"For it: {supporting}.*Against it: {against}", below)
     assert entry.claim.depends_on in below
     _, below = ledger.report(ledger._entry(ledger.find("undo"), fake([0.0, 1.1e-3, 1e-3])))
@@ -232,7 +280,9 @@ def test_the_report_of_a_claim_says_what_was_found():
     assert ledger.report(missing)[1] == "Verdict: **not measured**. There are no results."
 
 
-@pytest.mark.parametrize(("values", "scale"), [([0.5, 0.5, 0.51], "linear"), ([0.5, 0.5, 2.5], "symlog")])
+@pytest.mark.parametrize(
+    ("values", "scale"), [([0.5, 0.5, 0.51], "linear"), ([0.5, 0.5, 2.5], "symlog")]
+)
 def test_the_picture_shades_where_the_claim_says_it_is(values, scale):
     claim = ledger.find("E6")  # same, lower, same, lower
     rows = fake([0.5, 0.5, 0.5])("eight")
@@ -243,11 +293,15 @@ def test_the_picture_shades_where_the_claim_says_it_is(values, scale):
     low, high = axes.get_xlim()
     shaded = [band.get_paths()[0].vertices[:, 0] for band in axes.collections]
     same, lower = (-1, 1), (low, -1)
-    assert [(side.min(), side.max()) for side in shaded] == [pytest.approx(side) for side in (same, lower, same, lower)]
+    assert [(side.min(), side.max()) for side in shaded] == [
+        pytest.approx(side) for side in (same, lower, same, lower)
+    ]
     assert axes.get_xscale() == scale
     strokes = [line for line in axes.lines if line.get_marker() == "|"]
     expected = [(value - 0.5) / 0.02 for value in values]
-    assert list(strokes[1].get_xdata()) == pytest.approx(expected), "the seeds, in units of what matters"
+    assert list(strokes[1].get_xdata()) == pytest.approx(expected), (
+        "the seeds, in units of what matters"
+    )
     assert low < min(0, *expected) and max(expected) < high
     assert len(axes.get_yticklabels()) == len(findings)
     figure.draw_without_rendering()
@@ -256,19 +310,27 @@ def test_the_picture_shades_where_the_claim_says_it_is(values, scale):
 def test_contrasts_of_one_picture_may_have_different_numbers_of_seeds():
     """After a second look at one of them."""
     one, other = ledger.find("E5").contrasts
-    findings = [claims.judge(one, [0.02, 0.03, 0.02]), claims.judge(other, [-0.1, 0.3, -0.2, -0.1, -0.3])]
+    findings = [
+        claims.judge(one, [0.02, 0.03, 0.02]),
+        claims.judge(other, [-0.1, 0.3, -0.2, -0.1, -0.3]),
+    ]
     figure, axes = plots.panels()
     plots.claim(axes, findings, [ledger.digits(finding) for finding in findings])
     strokes = [line.get_xdata() for line in axes.lines if line.get_marker() == "|"]
     assert [len(stroke) for stroke in strokes] == [3, 5]
-    assert min(map(min, strokes)) > axes.get_xlim()[0] and max(map(max, strokes)) < axes.get_xlim()[1]
+    assert (
+        min(map(min, strokes)) > axes.get_xlim()[0] and max(map(max, strokes)) < axes.get_xlim()[1]
+    )
 
 
-# The lessons and the ledger ---------------------------------------------------------------------------------
+# The lessons and the ledger
+# ---------------------------------------------------------------------------------
 
 
 def links(path):
-    text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+    text = "\n".join(
+        cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"
+    )
     return re.findall(rf"\]\({re.escape(LEDGER)}#([^)\s]+)\)", text)
 
 
@@ -283,7 +345,11 @@ def test_each_claim_has_its_heading_and_verdict_in_the_lesson():
     """JupyterLab makes anchors of headings in outputs, too."""
     cells = nbformat.read(ROOT / "notebooks" / LEDGER, 4).cells
     outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
-    shown = "\n".join(output["data"]["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
+    shown = "\n".join(
+        output["data"]["text/markdown"]
+        for output in outputs
+        if "text/markdown" in output.get("data", {})
+    )
     _, *parts = re.split(r"^### ", shown, flags=re.MULTILINE)
     assert sorted(part.splitlines()[0] for part in parts) == sorted(IDS)
     assert all("Verdict: **" in part for part in parts)

@@ -14,7 +14,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SECTIONS = ("## Recap", "## Check yourself", "## Sources", "## Next")
-LONGEST_CELL = 20
+LONGEST_CELL = 25
 
 pytestmark = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 
@@ -38,7 +38,10 @@ def outputs(path):
 def headings(path):
     """Headings outside code fences, as (level, text)."""
     plain = re.sub(r"```.*?```", "", text(path), flags=re.DOTALL)
-    return [(len(marks), title) for marks, title in re.findall(r"^(#+) +(.+)$", plain, flags=re.MULTILINE)]
+    return [
+        (len(marks), title)
+        for marks, title in re.findall(r"^(#+) +(.+)$", plain, flags=re.MULTILINE)
+    ]
 
 
 # One choice. The blank lines let Markdown and mathematics render inside the HTML.
@@ -152,12 +155,18 @@ def test_links_to_files_resolve(path):
 
 
 def test_sections_of_other_lessons_exist(path):
-    """As in "[04](04_dropout_mechanics.ipynb), section 3", "lesson 04, section 3", or a table that leaves out the word."""
+    """As in "[04](04_dropout_mechanics.ipynb), section 3", "lesson 04, section 3", or a table that
+    leaves out the word.
+    """
     words = text(path)
-    linked = re.findall(r"\]\((\d\d)_\w+\.ipynb\), (?:sections? )?(\d+)\b(?! *(?:minutes|seconds))", words)
+    linked = re.findall(
+        r"\]\((\d\d)_\w+\.ipynb\), (?:sections? )?(\d+)\b(?! *(?:minutes|seconds))", words
+    )
     for lesson, section in linked + re.findall(r"[Ll]esson (\d\d), section (\d+)", words):
         (other,) = [one for one in LESSONS if one.stem.startswith(lesson)]
-        assert any(re.match(rf"{section}\b", title) for _, title in headings(other)), f"{lesson} has no section {section}"
+        assert any(re.match(rf"{section}\b", title) for _, title in headings(other)), (
+            f"{lesson} has no section {section}"
+        )
 
 
 def test_cells_are_short(path):
@@ -175,12 +184,18 @@ def test_no_errors_no_noise_no_traces_of_a_machine(path):
         assert output.output_type != "error"
         assert output.get("name") != "stderr", output.get("text")
         shown = str(output.get("text", "")) + str(
-            {kind: data for kind, data in output.get("data", {}).items() if not kind.startswith("image/")}
+            {
+                kind: data
+                for kind, data in output.get("data", {}).items()
+                if not kind.startswith("image/")
+            }
         )
         assert not re.search(r"(/home/|/root/|/Users/|/tmp/|[A-Z]:\\\\)\w", shown), shown[:300]
         assert "application/vnd.jupyter.widget" not in shown
         assert "\r" not in shown, "what is left of a progress bar"
-        assert "WARNING" not in shown, shown[:300]  # TensorFlow's logger writes into stdout in a notebook
+        assert "WARNING" not in shown, shown[
+            :300
+        ]  # TensorFlow's logger writes into stdout in a notebook
     notebook = read(path)
     assert "widgets" not in notebook.metadata
     assert "execution" not in str([cell.metadata for cell in notebook.cells]), "times of execution"
@@ -224,13 +239,17 @@ def test_a_cell_for_colab_comes_first_and_does_nothing_elsewhere(path, monkeypat
     cell = code_cells(path)[0]
     assert cell.id == "colab"
     assert cell.source == code_cells(LESSONS[0])[0].source, "the same in all lessons"
-    assert "remove-cell" in cell.metadata.tags and cell.metadata.slideshow.slide_type == "skip", "not on the site, not on a slide"
+    assert "remove-cell" in cell.metadata.tags and cell.metadata.slideshow.slide_type == "skip", (
+        "not on the site, not on a slide"
+    )
     code = TransformerManager().transform_cell(cell.source)
     before = list(sys.path), os.getcwd(), list(sys.modules)
     exec(code, {})
     assert before == (sys.path, os.getcwd(), list(sys.modules))
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
-    with pytest.raises(NameError, match="get_ipython"):  # there it would ask IPython to run a command
+    with pytest.raises(
+        NameError, match="get_ipython"
+    ):  # there it would ask IPython to run a command
         exec(code, {})
 
 

@@ -1,4 +1,6 @@
-"""The measures on trained models: each against a computation of its own, or a case whose answer is known."""
+"""The measures on trained models: each against a computation of its own, or a case whose answer is
+known.
+"""
 
 from dataclasses import replace
 from functools import cache
@@ -7,6 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+
 from course import measures, training
 
 IN_CHAIN = [name for name in measures.MEASURES if name not in ("final", "drift", "target")]
@@ -25,8 +28,12 @@ def trained(digits):
     def train(momentum=0.9, **options):
         options = {"width": 32, **options}
         config = training.Config(
-            options=options, epochs=8, batch_size=40, learning_rate=5e-3, batch_norm_momentum=momentum
-        )  # fmt: skip
+            options=options,
+            epochs=8,
+            batch_size=40,
+            learning_rate=5e-3,
+            batch_norm_momentum=momentum,
+        )
         return training.train(config, digits)
 
     return train
@@ -54,11 +61,20 @@ def test_no_measure_changes_the_model_and_all_are_repeatable(digits, trained):
 def test_predictions_averaged_with_those_of_the_mirror_image(digits, trained):
     run = trained()
     found = measures.mirrored(run, digits)
-    both = (probabilities(run.model, digits.x_validation) + probabilities(run.model, digits.x_validation[:, :, ::-1])) / 2
+    both = (
+        probabilities(run.model, digits.x_validation)
+        + probabilities(run.model, digits.x_validation[:, :, ::-1])
+    ) / 2
     assert found["mirrored_accuracy"] == np.mean(both.argmax(axis=1) == digits.y_validation)
-    mirror = replace(digits, x_validation=digits.x_validation[:, :, ::-1], x_test=digits.x_test[:, :, ::-1])
-    assert measures.mirrored(run, mirror) == pytest.approx(found), "which of the two is called the mirror image is all one"
-    up_and_down = replace(digits, x_validation=digits.x_validation[:, ::-1], x_test=digits.x_test[:, ::-1])
+    mirror = replace(
+        digits, x_validation=digits.x_validation[:, :, ::-1], x_test=digits.x_test[:, :, ::-1]
+    )
+    assert measures.mirrored(run, mirror) == pytest.approx(found), (
+        "which of the two is called the mirror image is all one"
+    )
+    up_and_down = replace(
+        digits, x_validation=digits.x_validation[:, ::-1], x_test=digits.x_test[:, ::-1]
+    )
     assert measures.mirrored(run, up_and_down)["mirrored_loss"] > 2 * found["mirrored_loss"]
 
 
@@ -85,7 +101,10 @@ def test_batch_statistics(digits, trained):
     found = measures.batch_statistics(run, digits)
     order = np.random.default_rng(0).permutation(200)
     # Alone in its batch every image is its own mean, so all get the class that beta gives.
-    shares = np.bincount(digits.y_validation[order[: measures.MOST_BATCHES]], minlength=10) / measures.MOST_BATCHES
+    shares = (
+        np.bincount(digits.y_validation[order[: measures.MOST_BATCHES]], minlength=10)
+        / measures.MOST_BATCHES
+    )
     assert np.isclose(shares, found["batch_1_accuracy"]).any()
     assert found["batch_1_accuracy"] < 0.3 < found["batch_2_accuracy"] < found["batch_32_accuracy"]
     # 200 images hold one batch of 128, which is the same sorted or not.
@@ -93,7 +112,9 @@ def test_batch_statistics(digits, trained):
     twin = keras.models.clone_model(run.model)
     twin.set_weights(run.model.get_weights())
     kept = order[:128]
-    right = training.evaluate(twin, digits.x_validation[kept], digits.y_validation[kept], training=True)
+    right = training.evaluate(
+        twin, digits.x_validation[kept], digits.y_validation[kept], training=True
+    )
     assert found["batch_128_accuracy"] == pytest.approx(right["accuracy"])
     polluted = training.evaluate(twin, digits.x_validation, digits.y_validation)
     assert found["polluted_accuracy"] == pytest.approx(polluted["accuracy"])
@@ -101,7 +122,9 @@ def test_batch_statistics(digits, trained):
 
 def test_batches_sorted_by_class_are_bad_and_leave_damage(digits, trained, monkeypatch):
     monkeypatch.setattr(measures, "BATCH_SIZES", (20,))
-    run = trained(norm="batch", momentum=0.0)  # the moving statistics are then those of the last class
+    run = trained(
+        norm="batch", momentum=0.0
+    )  # the moving statistics are then those of the last class
     found = measures.batch_statistics(run, digits)
     assert found["sorted_accuracy"] < found["batch_20_accuracy"] - 0.2
     assert found["polluted_accuracy"] < run.final() - 0.05
@@ -112,7 +135,9 @@ def test_at_rate_0_dropout_on_is_dropout_off(digits, trained):
     for prefix in ("dropout_on", "mc"):
         assert found[f"{prefix}_accuracy"] == pytest.approx(found["accuracy"])
         assert found[f"{prefix}_loss"] == pytest.approx(found["loss"], rel=1e-4)
-    assert found["flips"] == 0 and found["mc_calibration"] == pytest.approx(found["calibration"], abs=1e-6)
+    assert found["flips"] == 0 and found["mc_calibration"] == pytest.approx(
+        found["calibration"], abs=1e-6
+    )
 
 
 def test_dropout_on_costs_and_its_average_costs_less(digits, trained):
@@ -127,7 +152,9 @@ def test_calibration_error_by_hand(digits, trained, monkeypatch):
     outputs[range(4), [0, 1, 2, 3]] = 0.95, 0.95, 0.62, 0.62
     monkeypatch.setattr(measures, "_probabilities", lambda *anything: outputs)
     labels = np.array([0, 0, 2, 3])  # at 0.95 one of two is right, at 0.62 both are
-    found = measures.monte_carlo(trained(), replace(digits, x_validation=digits.x_validation[:4], y_validation=labels))
+    found = measures.monte_carlo(
+        trained(), replace(digits, x_validation=digits.x_validation[:4], y_validation=labels)
+    )
     assert found["calibration"] == pytest.approx((0.45 + 0.38) / 2)
     assert found["mc_calibration"] == pytest.approx(found["calibration"])
     assert found["mc_accuracy"] == 0.75
@@ -141,7 +168,12 @@ def test_active_is_the_part_above_zero(digits, trained):
 
 
 @pytest.mark.parametrize(
-    "options", [{"rate": 0.5}, {"rate": (0.3, 0.0)}, {"rate": 0.5, "dropout_order": "before_norm", "placement": "after"}]
+    "options",
+    [
+        {"rate": 0.5},
+        {"rate": (0.3, 0.0)},
+        {"rate": 0.5, "dropout_order": "before_norm", "placement": "after"},
+    ],
 )
 def test_the_variance_shift_is_what_the_formula_says(digits, trained, options):
     found = measures.variance_shift(trained(norm="batch", **options), digits)
@@ -160,13 +192,18 @@ def test_the_variance_shift_needs_a_dropout_before_a_norm(digits, trained):
 
 
 def statistics(means):
-    """A record in which feature 0 of activation_1 has these means and variance 4, and all else stands still."""
+    """A record in which feature 0 of activation_1 has these means and variance 4, and all else
+    stands still.
+    """
     rows = [
         (step, layer, quantity, feature, value)
         for step, mean in enumerate(means)
         for layer in ("activation_1", "activation_2", "dense_1")
         for feature in (0, 1)
-        for quantity, value in (("mean", mean if (layer, feature) == ("activation_1", 0) else 0.0), ("variance", 4.0))
+        for quantity, value in (
+            ("mean", mean if (layer, feature) == ("activation_1", 0) else 0.0),
+            ("variance", 4.0),
+        )
     ]
     return pd.DataFrame(rows, columns=["step", "layer", "quantity", "feature", "value"])
 
@@ -192,13 +229,17 @@ def test_drift_of_a_run(digits, trained):
 
 def test_epochs_to_target(digits, trained):
     accuracies = {0: 0.1, 2: 0.85, 4: 0.91, 6: 0.88}
-    rows = [(epoch, "validation", "inference", "accuracy", value) for epoch, value in accuracies.items()]
+    rows = [
+        (epoch, "validation", "inference", "accuracy", value) for epoch, value in accuracies.items()
+    ]
     rows += [(epoch, "train", "training", "seconds", 0.5 * epoch) for epoch in range(1, 7)]
     history = pd.DataFrame(rows, columns=["epoch", "split", "mode", "metric", "value"])
     run = replace(trained(), history=history)
     assert measures.target(run, digits) == {"epochs_to_target": 4, "seconds_to_target": 2.0}
     never = replace(run, history=history[history["value"] != 0.91])
-    assert measures.target(never, digits) == pytest.approx({"epochs_to_target": 7, "seconds_to_target": 3.5})
+    assert measures.target(never, digits) == pytest.approx(
+        {"epochs_to_target": 7, "seconds_to_target": 3.5}
+    )
     with pytest.raises(ValueError, match="data set"):
         measures.target(run, replace(digits, name="else"))
 

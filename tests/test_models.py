@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+
 from course import models
 
 BUILDERS = {"mlp": models.mlp, "cnn": models.cnn}
@@ -14,7 +15,11 @@ def names(model):
 
 def order(model, number):
     """The layers of block `number`, without their number."""
-    return [name.split("_")[0] for name in names(model) if name.endswith(f"_{number}") and "pool" not in name]
+    return [
+        name.split("_")[0]
+        for name in names(model)
+        if name.endswith(f"_{number}") and "pool" not in name
+    ]
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (9, 13, 3)])
@@ -23,7 +28,9 @@ def order(model, number):
 def test_any_size_of_image_gives_probabilities(builder, norm, shape):
     options = {"norm": norm} if builder == "mlp" else {"norm": norm, "size": builder}
     model = BUILDERS["mlp" if builder == "mlp" else "cnn"](shape, 10, **options)
-    output = keras.ops.convert_to_numpy(model(np.random.default_rng(0).random((3, *shape), dtype="float32")))
+    output = keras.ops.convert_to_numpy(
+        model(np.random.default_rng(0).random((3, *shape), dtype="float32"))
+    )
     assert output.shape == (3, 10)
     np.testing.assert_allclose(output.sum(axis=1), 1, atol=1e-5)
 
@@ -38,7 +45,9 @@ def test_any_size_of_image_gives_probabilities(builder, norm, shape):
     ],
 )
 def test_order_within_a_block(placement, dropout_order, expected):
-    model = models.mlp((8, 8, 1), 10, norm="batch", rate=0.5, placement=placement, dropout_order=dropout_order)
+    model = models.mlp(
+        (8, 8, 1), 10, norm="batch", rate=0.5, placement=placement, dropout_order=dropout_order
+    )
     assert order(model, 1) == expected
     assert order(model, 2) == expected
 
@@ -46,7 +55,11 @@ def test_order_within_a_block(placement, dropout_order, expected):
 def test_dropout_goes_where_it_was_asked_for():
     def dropouts(**options):
         model = models.cnn((8, 8, 1), 10, size="small", **options)
-        return {layer.name: (type(layer).__name__, layer.rate) for layer in model.layers if "dropout" in layer.name}
+        return {
+            layer.name: (type(layer).__name__, layer.rate)
+            for layer in model.layers
+            if "dropout" in layer.name
+        }
 
     assert dropouts() == {}
     assert dropouts(dense_rate=0.5) == {"dropout_3": ("Dropout", 0.5)}
@@ -55,7 +68,11 @@ def test_dropout_goes_where_it_was_asked_for():
         "dropout_1": ("SpatialDropout2D", 0.1),
         "dropout_2": ("SpatialDropout2D", 0.1),
     }
-    rates = [layer.rate for layer in models.mlp((8, 8, 1), 10, rate=(0.2, 0.5)).layers if "dropout" in layer.name]
+    rates = [
+        layer.rate
+        for layer in models.mlp((8, 8, 1), 10, rate=(0.2, 0.5)).layers
+        if "dropout" in layer.name
+    ]
     assert rates == [0.2, 0.5]
 
 
@@ -87,7 +104,11 @@ def test_arms_of_an_experiment_start_from_the_same_weights(builder, changed):
     def kernels(seed, **options):
         keras.utils.set_random_seed(99 + seed)
         model = BUILDERS[builder]((8, 8, 1), 10, seed=seed, **options)
-        return [keras.ops.convert_to_numpy(layer.kernel) for layer in model.layers if hasattr(layer, "kernel")]
+        return [
+            keras.ops.convert_to_numpy(layer.kernel)
+            for layer in model.layers
+            if hasattr(layer, "kernel")
+        ]
 
     for plain, arm in zip(kernels(0), kernels(0, **changed), strict=True):
         np.testing.assert_array_equal(plain, arm)
@@ -97,7 +118,9 @@ def test_arms_of_an_experiment_start_from_the_same_weights(builder, changed):
 def test_no_two_random_layers_share_a_seed_within_or_across_networks():
     seeds = []
     for seed in (0, 1, 2):
-        model = models.cnn((8, 8, 1), 10, dense_rate=0.5, conv_rate=0.1, augmentation="shift_flip", seed=seed)
+        model = models.cnn(
+            (8, 8, 1), 10, dense_rate=0.5, conv_rate=0.1, augmentation="shift_flip", seed=seed
+        )
         seeds += [layer.seed for layer in model.layers if getattr(layer, "seed", None) is not None]
     assert len(seeds) == 3 * 7
     assert len(set(seeds)) == len(seeds)
@@ -108,7 +131,9 @@ def test_a_mask_does_not_depend_on_the_rate_of_another_layer():
         model = models.mlp((8, 8, 1), 10, rate=(first_rate, 0.5))
         return model.get_layer("dropout_2")(np.ones((4, 128), "float32"), training=True)
 
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(second(0)), keras.ops.convert_to_numpy(second(0.3)))
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(second(0)), keras.ops.convert_to_numpy(second(0.3))
+    )
 
 
 def test_initial_scale_multiplies_the_standard_deviation_of_he():
@@ -123,7 +148,9 @@ def test_drift_moves_the_distribution_from_step_to_step_in_training_only():
     x = np.zeros((500, 6), "float32")
     first, second = (keras.ops.convert_to_numpy(layer(x, training=True)) for _ in range(2))
     moved = np.abs(first.mean(axis=0) - second.mean(axis=0))
-    assert (moved > 0.2).sum() >= 3, "the mean of most features moves by about the size of the drift"
+    assert (moved > 0.2).sum() >= 3, (
+        "the mean of most features moves by about the size of the drift"
+    )
     assert first.std(axis=0).std() > 0.1, "the spread differs from feature to feature"
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(x, training=False)), x)
 
@@ -137,7 +164,9 @@ def test_augmentation_changes_images_in_training_only():
 
 
 def test_shifts_by_whole_pixels_blur_nothing():
-    """Each pixel is one of the image, or the black that comes in at the edge; a shift by a part of one has others."""
+    """Each pixel is one of the image, or the black that comes in at the edge; a shift by a part of
+    one has others.
+    """
     x = np.random.default_rng(0).random((20, 8, 8, 1), dtype="float32")
     for augmentation, whole in (("pixel_shift_flip", True), ("shift_flip", False)):
         model = models.mlp((8, 8, 1), 10, augmentation=augmentation)
@@ -157,19 +186,29 @@ def test_random_erasing_fills_one_rectangle_in_half_of_the_images():
     assert erased.min() >= 0 and 0 < erased.max() <= 1
     filled = [np.argwhere(image[..., 0]) for image in erased]
     assert 0.4 < np.mean([len(pixels) > 0 for pixels in filled]) < 0.6
-    # The noise is normal and cut off at 0: half of a rectangle stays black, and nothing beyond it changes.
+    # The noise is normal and cut off at 0: half of a rectangle stays black, and nothing beyond it
+    # changes.
     areas = [np.prod(np.ptp(pixels, axis=0) + 1) for pixels in filled if len(pixels)]
     assert max(areas) < 0.5 * 144
-    shares = [len(pixels) / area for pixels, area in zip([one for one in filled if len(one)], areas, strict=True) if area > 20]
+    shares = [
+        len(pixels) / area
+        for pixels, area in zip([one for one in filled if len(one)], areas, strict=True)
+        if area > 20
+    ]
     assert 0.4 < np.mean(shares) < 0.7
 
 
 def test_random_erasing_shifts_no_other_seed():
     """Arms with and without it have the same masks, shifts and flips."""
-    one, other = (models.cnn((8, 8, 1), 10, dense_rate=0.5, augmentation=f"pixel_shift_flip{end}") for end in ("", "_erase"))
+    one, other = (
+        models.cnn((8, 8, 1), 10, dense_rate=0.5, augmentation=f"pixel_shift_flip{end}")
+        for end in ("", "_erase")
+    )
     seeds = [layer.seed for layer in one.layers if getattr(layer, "seed", None) is not None]
     assert len(seeds) == 3
-    with_erasing = {layer.name: layer.seed for layer in other.layers if getattr(layer, "seed", None) is not None}
+    with_erasing = {
+        layer.name: layer.seed for layer in other.layers if getattr(layer, "seed", None) is not None
+    }
     assert with_erasing.pop("erase") not in seeds
     assert list(with_erasing.values()) == seeds
 
@@ -177,11 +216,13 @@ def test_random_erasing_shifts_no_other_seed():
 def test_a_saved_model_comes_back(tmp_path):
     model = models.mlp((8, 8, 1), 10, norm="batch", rate=0.5, drift=0.1)
     model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras", custom_objects={"Drift": models.Drift})
+    again = keras.models.load_model(
+        tmp_path / "model.keras", custom_objects={"Drift": models.Drift}
+    )
     x = np.random.default_rng(0).random((5, 8, 8, 1), dtype="float32")
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(again(x)), keras.ops.convert_to_numpy(model(x)), atol=1e-6
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,7 +269,9 @@ def test_no_pixel_is_lost_where_a_side_is_odd():
 
 
 def test_residual_blocks_add_their_input():
-    """With every kernel of the later blocks at zero, what the first block put out goes on unchanged."""
+    """With every kernel of the later blocks at zero, what the first block put out goes on
+    unchanged.
+    """
     image = np.random.default_rng(0).random((2, 8, 8, 1), dtype="float32")
     for model, first, last in (
         (models.mlp((8, 8, 1), 10, depth=4, residual=True), "activation_1", "add_4"),
@@ -237,7 +280,9 @@ def test_residual_blocks_add_their_input():
         later = [layer for layer in model.layers if layer.name.split("_")[0] in ("conv", "dense")]
         for layer in later[2 if "cnn" in model.name else 1 :]:
             layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
-        looked_at = keras.Model(model.input, [model.get_layer(first).output, model.get_layer(last).output])
+        looked_at = keras.Model(
+            model.input, [model.get_layer(first).output, model.get_layer(last).output]
+        )
         before, after = looked_at(image)
         np.testing.assert_allclose(before, after, atol=1e-6)
         assert float(keras.ops.max(before)) > 0

@@ -1,4 +1,6 @@
-"""Every lesson runs to its end, on Fashion-MNIST and on digits; marked outputs are compared (nbval)."""
+"""Every lesson runs to its end, on Fashion-MNIST and on digits; marked outputs are compared
+(nbval).
+"""
 
 import os
 import subprocess
@@ -9,17 +11,21 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
 from course import data
 
 ROOT = Path(__file__).parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 CELL_SECONDS = 300
 SYLLABUS = ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"]
-NEEDS = {"10_pytorch": "torch"}  # what test_pytorch.py sees to is that the lesson stops cleanly without it
+NEEDS = {
+    "10_pytorch": "torch"
+}  # what test_pytorch.py sees to is that the lesson stops cleanly without it
 
 
 def nbval(paths, environment, scratch):
-    """Run notebooks, each in a fresh kernel; cells marked NBVAL_CHECK_OUTPUT must put out what is committed.
+    """Run notebooks, each in a fresh kernel; cells marked NBVAL_CHECK_OUTPUT must put out what is
+    committed.
 
     Returns
     -------
@@ -28,11 +34,26 @@ def nbval(paths, environment, scratch):
     """
     report = scratch / "report.xml"
     command = [
-        sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env",
-        f"--nbval-cell-timeout={CELL_SECONDS}", "-W", "ignore", "-q", f"--junitxml={report}", *map(str, paths),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "--nbval-lax",
+        "--nbval-current-env",
+        f"--nbval-cell-timeout={CELL_SECONDS}",
+        "-W",
+        "ignore",
+        "-q",
+        f"--junitxml={report}",
+        *map(str, paths),
+    ]
     # Warm kernels aside, nothing of this process's settings may help the lesson.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "PYTEST_"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TF_", "PYTEST_"))
+    }
     warm = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "300"}
     settings = {**inherited, **warm, **environment}
     done = subprocess.run(command, env=settings, capture_output=True, text=True, cwd=scratch)
@@ -40,7 +61,12 @@ def nbval(paths, environment, scratch):
     results = {}
     for path in paths:
         mine = [cell for cell in cells if path.stem in cell.get("classname", "")]
-        wrong = [element.text or "" for cell in mine for element in cell if element.tag in ("failure", "error")]
+        wrong = [
+            element.text or ""
+            for cell in mine
+            for element in cell
+            if element.tag in ("failure", "error")
+        ]
         if not mine:
             wrong = [f"no cell of {path.name} was run", done.stdout[-3_000:], done.stderr[-3_000:]]
         results[path.stem] = "\n".join(wrong), sum(float(cell.get("time")) for cell in mine)
@@ -52,19 +78,33 @@ def environment_for(dataset, scratch):
     if dataset == "fashion_mnist":
         return {"COURSE_DATASET": ""}
     # As on a machine without data and without a network: it must find its own way to the digits.
-    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    proxies = dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"
+    )
     return {"COURSE_DATASET": "", "KERAS_HOME": str(scratch)} | proxies
 
 
 @pytest.fixture(scope="module")
 def results(request, tmp_path_factory):
-    """All lessons chosen for this test run, by data set: both data sets at the same time, a thread each."""
-    chosen = [one.callspec.params for one in request.session.items if getattr(one, "originalname", "") == "test_lesson"]
-    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    """All lessons chosen for this test run, by data set: both data sets at the same time, a thread
+    each.
+    """
+    chosen = [
+        one.callspec.params
+        for one in request.session.items
+        if getattr(one, "originalname", "") == "test_lesson"
+    ]
+    one_thread = {
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     with ThreadPoolExecutor() as pool:
         futures = {}
         for dataset in ("fashion_mnist", "digits"):
-            paths = [one["path"] for one in chosen if one["dataset"] == dataset and not missing(**one)]
+            paths = [
+                one["path"] for one in chosen if one["dataset"] == dataset and not missing(**one)
+            ]
             if paths:
                 scratch = tmp_path_factory.mktemp(dataset)
                 environment = one_thread | environment_for(dataset, scratch)
@@ -78,7 +118,9 @@ def missing(path, dataset):
     if needed and not find_spec(needed):
         return f"{needed} is not installed: python3 run.py {needed}"
     if dataset == "fashion_mnist" and data.cache_status() != "cached":
-        return "Fashion-MNIST is not cached: set KERAS_HOME to a folder that holds it, or load it once"
+        return (
+            "Fashion-MNIST is not cached: set KERAS_HOME to a folder that holds it, or load it once"
+        )
     return ""
 
 
@@ -103,7 +145,9 @@ def test_nbval_notices_a_changed_output(tmp_path):
     cell = nbformat.v4.new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(1 + 1)", execution_count=1)
     cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="3\n")]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "wrong.ipynb")
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[cell], metadata=kernel), tmp_path / "wrong.ipynb"
+    )
     ((wrong, seconds),) = nbval([tmp_path / "wrong.ipynb"], {}, tmp_path).values()
     assert "mismatch" in wrong and seconds > 0
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from course import plots, training
 from course.intervals import Interval
 
@@ -44,7 +45,11 @@ def test_bands_of_a_tidy_table_are_the_curves_of_its_runs(runs):
     plots.curves(one, {"plain": runs, "again": runs[:1]}, metric="accuracy")
     table = training.table({"plain": runs, "again": runs[:1]})
     chosen = table.query("metric == 'accuracy' and mode == 'inference' and split == 'validation'")
-    plots.bands(other, chosen.sample(frac=1, random_state=0).sort_values("arm", ascending=False, kind="stable"), "arm")
+    plots.bands(
+        other,
+        chosen.sample(frac=1, random_state=0).sort_values("arm", ascending=False, kind="stable"),
+        "arm",
+    )
     for expected, line in zip(one.lines, other.lines, strict=True):
         np.testing.assert_allclose(line.get_xydata(), expected.get_xydata())
         assert line.get_label() == expected.get_label()
@@ -62,7 +67,9 @@ def test_the_gap_lies_between_the_curves(runs):
 def test_distributions_are_densities():
     rng = np.random.default_rng(0)
     figure, axes = plots.panels()
-    plots.distributions(axes, {"narrow": rng.normal(size=5_000), "wide": rng.normal(0, 3, 5_000)}, "value")
+    plots.distributions(
+        axes, {"narrow": rng.normal(size=5_000), "wide": rng.normal(0, 3, 5_000)}, "value"
+    )
     for patch in axes.patches:
         x, y = patch.get_xy().T
         assert np.sum(np.diff(x) * y[:-1]) == pytest.approx(1, abs=0.02)
@@ -73,7 +80,11 @@ def test_masks_show_kept_as_black():
     mask = np.array([[1.0, 0.0], [0.0, 1.0]])
     plots.masks(axes, mask, "rate 0.5")
     image = axes.images[0]
-    assert image.cmap(image.norm(1.0))[:3] == (0, 0, 0) and image.cmap(image.norm(0.0))[:3] == (1, 1, 1)
+    assert image.cmap(image.norm(1.0))[:3] == (0, 0, 0) and image.cmap(image.norm(0.0))[:3] == (
+        1,
+        1,
+        1,
+    )
     assert axes.get_xlabel() == "unit" and axes.get_title() == "rate 0.5"
 
 
@@ -83,7 +94,10 @@ def test_calibration_of_a_calibrated_and_an_overconfident_predictor():
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
     honest = (rng.random(20_000) > confidence).astype(int)
     figure, axes = plots.panels()
-    plots.calibration(axes, {"honest": (probabilities, honest), "coin": (probabilities, rng.integers(0, 2, 20_000))})
+    plots.calibration(
+        axes,
+        {"honest": (probabilities, honest), "coin": (probabilities, rng.integers(0, 2, 20_000))},
+    )
     honest_line, coin_line = axes.lines[1:]
     np.testing.assert_allclose(honest_line.get_ydata(), honest_line.get_xdata(), atol=0.04)
     np.testing.assert_allclose(coin_line.get_ydata(), 0.5, atol=0.05)
@@ -91,7 +105,9 @@ def test_calibration_of_a_calibrated_and_an_overconfident_predictor():
 
 def test_intervals_mark_the_difference_that_matters():
     figure, axes = plots.panels()
-    plots.intervals(axes, {"a": Interval(0.1, 0.05, 0.15, 5, 0.95)}, "accuracy difference", smallest=0.01)
+    plots.intervals(
+        axes, {"a": Interval(0.1, 0.05, 0.15, 5, 0.95)}, "accuracy difference", smallest=0.01
+    )
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a"]
     assert axes.patches[0].get_extents().width > 0
 
@@ -141,8 +157,16 @@ def test_the_first_colours_differ_for_the_colour_blind_and_dashes_for_everyone()
     colours = [np.array(to_rgb(colour)) for colour in plots.COLOURS[:4]]
     # Machado, Oliveira and Fernandes 2009, severity 1: protanopia, deuteranopia.
     simulations = [
-        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ],
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ],
     ]
     for matrix in simulations:
         seen = [simulate(colour, matrix) for colour in colours]
@@ -155,7 +179,9 @@ def test_the_first_colours_differ_for_the_colour_blind_and_dashes_for_everyone()
 
 
 def test_text_is_large_enough_for_a_projector():
-    smallest = min(value for name, value in plots.STYLE.items() if name.endswith("size") and name != "figure.dpi")
+    smallest = min(
+        value
+        for name, value in plots.STYLE.items()
+        if name.endswith("size") and name != "figure.dpi"
+    )
     assert smallest >= 12, "points, in a figure ten inches wide"
-
-

@@ -1,4 +1,6 @@
-"""Lesson 10 and its conventions: course.reference and Keras against PyTorch, and the lesson without PyTorch."""
+"""Lesson 10 and its conventions: course.reference and Keras against PyTorch, and the lesson without
+PyTorch.
+"""
 
 import os
 import subprocess
@@ -9,6 +11,7 @@ import keras
 import nbformat
 import numpy as np
 import pytest
+
 from course import reference
 
 LESSON = Path(__file__).parent.parent / "notebooks" / "10_pytorch.ipynb"
@@ -18,7 +21,9 @@ BACKWARD = dict(rtol=1e-4, atol=1e-5)
 
 @pytest.fixture
 def torch():
-    return pytest.importorskip("torch", reason="PyTorch is not installed; install the extra: python3 run.py torch")
+    return pytest.importorskip(
+        "torch", reason="PyTorch is not installed; install the extra: python3 run.py torch"
+    )
 
 
 @pytest.fixture
@@ -29,7 +34,9 @@ def rng():
 def arrays(rng, shape):
     """x, dy, gamma and beta, far from their defaults."""
     x = rng.normal(2, 3, shape).astype("float32")
-    dy, gamma, beta = (rng.normal(size=size).astype("float32") for size in (shape, shape[-1:], shape[-1:]))
+    dy, gamma, beta = (
+        rng.normal(size=size).astype("float32") for size in (shape, shape[-1:], shape[-1:])
+    )
     return x, dy, gamma, beta
 
 
@@ -43,7 +50,9 @@ def last(tensor):
 
 
 def with_weights(torch, module, **values):
-    module.load_state_dict({name: torch.tensor(value) for name, value in values.items()}, strict=False)
+    module.load_state_dict(
+        {name: torch.tensor(value) for name, value in values.items()}, strict=False
+    )
     return module
 
 
@@ -90,7 +99,9 @@ def test_batch_norm_at_inference(torch, rng, shape):
     values = dict(weight=gamma, bias=beta, running_mean=mean, running_var=variance)
     module = with_weights(torch, kind(5, eps=1e-3), **values).eval()
     y, *found = gradients(torch, module, x, dy)
-    np.testing.assert_allclose(reference.batch_norm_infer(x, gamma, beta, mean, variance), y, **FORWARD)
+    np.testing.assert_allclose(
+        reference.batch_norm_infer(x, gamma, beta, mean, variance), y, **FORWARD
+    )
     ours = reference.batch_norm_infer_backward(dy, x, gamma, mean, variance)
     for one, other in zip(ours, found, strict=True):
         np.testing.assert_allclose(one, other, **BACKWARD)
@@ -119,7 +130,9 @@ def test_layer_norm(torch, rng):
         np.testing.assert_allclose(one, other, **BACKWARD)
 
 
-@pytest.mark.parametrize("groups", [1, 2, 6], ids=["layer norm over (H, W, C)", "two groups", "instance norm"])
+@pytest.mark.parametrize(
+    "groups", [1, 2, 6], ids=["layer norm over (H, W, C)", "two groups", "instance norm"]
+)
 def test_group_norm(torch, rng, groups):
     x, dy, gamma, beta = arrays(rng, (4, 3, 5, 6))
     module = with_weights(torch, torch.nn.GroupNorm(groups, 6, eps=1e-3), weight=gamma, bias=beta)
@@ -150,7 +163,9 @@ def test_dropout_given_pytorchs_mask(torch, rng):
     mask = y.detach().numpy() != 0
     assert abs(mask.mean() - 0.7) < 0.05
     np.testing.assert_allclose(y.detach().numpy(), np.where(mask, x, 0) / 0.7, rtol=1e-6)
-    np.testing.assert_allclose(inputs.grad.numpy(), reference.dropout_backward(dy, mask, 0.3), rtol=1e-6)
+    np.testing.assert_allclose(
+        inputs.grad.numpy(), reference.dropout_backward(dy, mask, 0.3), rtol=1e-6
+    )
     same = module.eval()(torch.tensor(x)).numpy()
     np.testing.assert_array_equal(same, reference.inverted_dropout(x, 0.3, rng, training=False)[0])
 
@@ -180,7 +195,9 @@ def test_dropout_of_whole_feature_maps(torch, rng):
 
 @pytest.mark.parametrize("error", ["ImportError", "OSError"])
 def test_the_lesson_stops_cleanly_without_pytorch(tmp_path, error):
-    """A package that cannot be imported, in front of the real one: the lesson says so, and nothing below runs."""
+    """A package that cannot be imported, in front of the real one: the lesson says so, and nothing
+    below runs.
+    """
     package = tmp_path / "fake" / "torch"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(f"raise {error}('blocked by a test')\n", encoding="utf-8")
@@ -190,10 +207,23 @@ def test_the_lesson_stops_cleanly_without_pytorch(tmp_path, error):
             cell.outputs, cell.execution_count = [], None
     nbformat.write(lesson, tmp_path / "lesson.ipynb")
     path = os.pathsep.join([str(tmp_path / "fake"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", "nbconvert", "--to", "notebook", "--execute", "--inplace", "lesson.ipynb"]
+    command = [
+        sys.executable,
+        "-m",
+        "nbconvert",
+        "--to",
+        "notebook",
+        "--execute",
+        "--inplace",
+        "lesson.ipynb",
+    ]
     done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
-    )  # fmt: skip
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3_000:]
     outputs = [
         output

@@ -31,7 +31,13 @@ def question(number, first=RIGHT, second=WRONG):
 
 
 GOOD = "\n".join(
-    ["Choose an answer: it opens.\n", question(1), question(2, WRONG, RIGHT), question(3), "The next cell checks it.\n"]
+    [
+        "Choose an answer: it opens.\n",
+        question(1),
+        question(2, WRONG, RIGHT),
+        question(3),
+        "The next cell checks it.\n",
+    ]
 )
 FIRST = "<details><summary>A. 3</summary>"
 
@@ -51,9 +57,17 @@ def test_a_sound_quiz_has_no_problems():
         (FIRST, "<details><summary>A. $3$</summary>", "question 1, A: a summary shows"),
         (FIRST, "<details><summary>A. **3**</summary>", "question 1, A: a summary shows"),
         (FIRST, "<details><summary>A. `3`</summary>", "question 1, A: a summary shows"),
-        (FIRST, "<details open><summary>A. 3</summary>", "question 1: a choice that is not in the form"),
+        (
+            FIRST,
+            "<details open><summary>A. 3</summary>",
+            "question 1: a choice that is not in the form",
+        ),
         (FIRST + "\n\n", FIRST + "\n", "question 1: a choice that is not in the form"),
-        ("exactly.\n\n</details>", "exactly.\n</details>", "question 1: a choice that is not in the form"),
+        (
+            "exactly.\n\n</details>",
+            "exactly.\n</details>",
+            "question 1: a choice that is not in the form",
+        ),
         ("</details>\n\n", "</details>\n", "no blank line around"),
         ("*why*?**\n\n", "*why*?**\n", "no blank line around"),
         (RIGHT, "✔ Right.", "question 1: 0 right choices"),
@@ -61,7 +75,11 @@ def test_a_sound_quiz_has_no_problems():
         (WRONG, RIGHT, "question 1: 2 right choices"),
         (WRONG, "✘ **Wrong.**", "question 1, B: neither right nor a misconception"),
         (WRONG, "✘ **Misconception: **", "question 1, B: neither right nor a misconception"),
-        (" The mean is the sum over the count, and nine", " Nine", "question 1, A: an explanation says why"),
+        (
+            " The mean is the sum over the count, and nine",
+            " Nine",
+            "question 1, A: an explanation says why",
+        ),
     ],
 )
 def test_a_broken_quiz_is_found_out(old, new, problem):
@@ -74,14 +92,18 @@ def test_a_broken_quiz_is_found_out(old, new, problem):
 def test_the_number_of_questions(count):
     verdicts = (WRONG, RIGHT), (RIGHT, WRONG)
     questions = [question(number, *verdicts[number % 2]) for number in range(1, count + 1)]
-    assert f"{count} questions, not 3 to 5" in problems_of_quiz("\n".join(["Choose an answer.\n", *questions]))
+    assert f"{count} questions, not 3 to 5" in problems_of_quiz(
+        "\n".join(["Choose an answer.\n", *questions])
+    )
 
 
 def test_the_number_of_choices():
     words = " one two three four five six seven eight nine ten eleven twelve"
     choice = "<details><summary>{}. 9</summary>\n\n" + WRONG + words + "\n\n</details>\n"
     two = GOOD.replace(GOOD[GOOD.index("<details><summary>C. 9") : GOOD.index("**2. ")], "\n", 1)
-    five = GOOD.replace("</details>\n\n", "</details>\n" + choice.format("D") + choice.format("E") + "\n", 1)
+    five = GOOD.replace(
+        "</details>\n\n", "</details>\n" + choice.format("D") + choice.format("E") + "\n", 1
+    )
     assert problems_of_quiz(two) == ["question 1: 2 choices, not 3 or 4"]
     assert problems_of_quiz(five) == ["question 1: 5 choices, not 3 or 4"]
 

@@ -14,7 +14,11 @@ LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def row_of(lesson):
-    rows = [line for line in README.splitlines() if line.startswith("|") and f"](notebooks/{lesson.name})" in line]
+    rows = [
+        line
+        for line in README.splitlines()
+        if line.startswith("|") and f"](notebooks/{lesson.name})" in line
+    ]
     assert len(rows) == 1, f"{lesson.name} stands once in the map"
     return [cell.strip() for cell in rows[0].strip("|").split("|")]
 
@@ -38,7 +42,9 @@ def test_links_and_pictures_resolve():
 
 
 def test_the_picture_is_the_one_of_lesson_00():
-    """Replace it when the lesson changes: copy the output of the cell tagged `overview` to docs/overview.png."""
+    """Replace it when the lesson changes: copy the output of the cell tagged `overview` to
+    docs/overview.png.
+    """
     cells = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", 4).cells
     (cell,) = [cell for cell in cells if "overview" in cell.metadata.get("tags", [])]
     (picture,) = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]

@@ -16,12 +16,13 @@ import types
 import warnings
 from pathlib import Path
 
-import course.reference  # first, for it silences TensorFlow's log
 import keras
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import course.reference  # first, for it silences TensorFlow's log
 
 # A short list of shapes, because JAX compiles each operation anew for each of them (a second).
 SHAPES = [(1, 4), (16, 6), (3, 5, 4), (4, 2, 3, 6)]
@@ -30,7 +31,10 @@ RATES = [0.0, 0.1, 0.25, 0.5, 0.8]
 KINDS = ["batch", "batch inference", "layer", "group", "instance"]
 property_test = settings(
     # JAX compiles each operation anew for each shape.
-    max_examples=6 if keras.config.backend() == "jax" else 30, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=6 if keras.config.backend() == "jax" else 30,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 
@@ -567,8 +571,8 @@ BUGS = {
         "keras differences",
     ),
     "variance over n - 1": (
-        "((values - mean) ** 2).mean(axes, keepdims=True, dtype=\"float64\")",
-        "values.var(axes, keepdims=True, ddof=1, dtype=\"float64\")",
+        '((values - mean) ** 2).mean(axes, keepdims=True, dtype="float64")',
+        'values.var(axes, keepdims=True, ddof=1, dtype="float64")',
         BATCH | MOVING,
         "keras differences moving",
     ),
@@ -588,8 +592,10 @@ BUGS = {
     "statistics over the batch alone": (ALL_BUT_LAST, "axes=(0,)", BATCH, "keras"),
     "statistics of a sample, not the batch": (ALL_BUT_LAST, "axes=(1, 2)", BATCH, "keras"),
     "groups of every third channel": (
-        "axes = (*range(1, x.ndim - 1), x.ndim)  # all but sample and group\n"
-        "    shape = (*x.shape[:-1], groups, channels // groups)",
+        (
+            "axes = (*range(1, x.ndim - 1), x.ndim)  # all but sample and group\n"
+            "    shape = (*x.shape[:-1], groups, channels // groups)"
+        ),
         "axes = tuple(range(1, x.ndim))\n    shape = (*x.shape[:-1], channels // groups, groups)",
         GROUP,
         "keras",

@@ -1,4 +1,6 @@
-"""The release of an assignment, its public key, and the student's own check, on a made-up assignment."""
+"""The release of an assignment, its public key, and the student's own check, on a made-up
+assignment.
+"""
 
 import json
 import shutil
@@ -18,7 +20,7 @@ ANSWER = '''def normalized(x, epsilon=1e-3):
     centred_values = x - x.mean(0)
     return centred_values / np.sqrt(x.var(0) + epsilon), x.var(0)
     ### END SOLUTION'''
-GRADER = '''
+GRADER = """
     import numpy as np
     from course.grading.tasks import Mistake, Part, Task
 
@@ -44,7 +46,7 @@ GRADER = '''
             reference=lambda student, inputs: {"y": {"kept": inputs["x"] / (1 - inputs["rate"]), "rate": inputs["rate"]}},
         ),
     )
-'''
+"""
 DROP = """def drop(x, rate):
     ### BEGIN SOLUTION
     return x * (RNG.random(x.shape) >= rate) / (1 - rate)
@@ -53,17 +55,32 @@ DROP = """def drop(x, rate):
 
 def marked(id, source, *, points=None, solution=False, new=new_code_cell):
     """A cell with nbgrader's metadata."""
-    about = {"grade_id": id, "grade": points is not None, "solution": solution, "locked": not solution, "task": False, "schema_version": 3}
-    return new(source, metadata={"nbgrader": about | ({} if points is None else {"points": points})})
+    about = {
+        "grade_id": id,
+        "grade": points is not None,
+        "solution": solution,
+        "locked": not solution,
+        "task": False,
+        "schema_version": 3,
+    }
+    return new(
+        source, metadata={"nbgrader": about | ({} if points is None else {"points": points})}
+    )
 
 
 def cells():
     return [
         marked("title", "# Exercise", new=new_markdown_cell),
         marked("setup", "import numpy as np\n\nRNG = np.random.default_rng(1)"),
-        marked("self_check", f'from course.grading.selfcheck import checks\n\ncheck = checks("{NAME}")'),
+        marked(
+            "self_check", f'from course.grading.selfcheck import checks\n\ncheck = checks("{NAME}")'
+        ),
         marked("normalized", ANSWER, solution=True),
-        new_code_cell("normalized(np.ones((3, 2)))", outputs=[nbformat.v4.new_output("stream", text="right values")], execution_count=7),
+        new_code_cell(
+            "normalized(np.ones((3, 2)))",
+            outputs=[nbformat.v4.new_output("stream", text="right values")],
+            execution_count=7,
+        ),
         marked("check_normalized", 'check("normalized")', points=3),
         marked("drop", DROP, solution=True),
         marked("check_drop", 'check("drop")', points=1),
@@ -98,18 +115,31 @@ def copied(made, tmp_path):
 
 
 def test_the_release_is_the_notebook_and_the_public_checks(made):
-    assert sorted(path.name for path in made[1].iterdir()) == [f"{NAME}.ipynb", "checks.json", "checks.npz"]
+    assert sorted(path.name for path in made[1].iterdir()) == [
+        f"{NAME}.ipynb",
+        "checks.json",
+        "checks.npz",
+    ]
 
 
 def test_solutions_are_cleared_outputs_gone_and_cells_locked(made):
     notebook = nbformat.read(made[1] / f"{NAME}.ipynb", as_version=4)
     nbformat.validate(notebook)
     by_id = {keys.grade_id(cell): cell for cell in notebook.cells}
-    assert by_id["normalized"].source == (
-        'def normalized(x, epsilon=1e-3):\n    """Mean 0, variance 1."""\n    # YOUR CODE HERE\n    raise NotImplementedError()'
+    assert (
+        by_id["normalized"].source
+        == 'def normalized(x, epsilon=1e-3):\n    """Mean 0, variance 1."""\n    # YOUR CODE HERE\n'
+        "    raise NotImplementedError()"
     )
-    assert all(not cell.outputs and cell.execution_count is None for cell in notebook.cells if cell.cell_type == "code")
-    assert [id for id, cell in by_id.items() if id and cell.metadata.get("editable", True)] == ["normalized", "drop"]
+    assert all(
+        not cell.outputs and cell.execution_count is None
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    )
+    assert [id for id, cell in by_id.items() if id and cell.metadata.get("editable", True)] == [
+        "normalized",
+        "drop",
+    ]
     assert by_id["check_normalized"].metadata.nbgrader.points == 3
 
 
@@ -120,7 +150,9 @@ def test_the_stub_that_the_proof_uses_is_nbgrader_s(made):
 
 
 def test_nothing_hidden_and_no_solution_is_in_any_file(made):
-    text = b"".join(path.read_bytes() for path in made[1].iterdir() if path.suffix != ".npz").decode()
+    text = b"".join(
+        path.read_bytes() for path in made[1].iterdir() if path.suffix != ".npz"
+    ).decode()
     for secret in ("secret case", "few", "centred_values", "missing_name * x", "RNG.random"):
         assert secret not in text
     with np.load(made[1] / "checks.npz", allow_pickle=False) as archive:
@@ -129,7 +161,9 @@ def test_nothing_hidden_and_no_solution_is_in_any_file(made):
 
 def test_releasing_again_gives_the_same_bytes(made, tmp_path):
     (again,) = release.release([NAME], out=tmp_path, solutions=made[0])
-    assert {path.name: path.read_bytes() for path in again.iterdir()} == {path.name: path.read_bytes() for path in made[1].iterdir()}
+    assert {path.name: path.read_bytes() for path in again.iterdir()} == {
+        path.name: path.read_bytes() for path in made[1].iterdir()
+    }
 
 
 def test_all_assignments_are_released_if_none_is_named(made, tmp_path):
@@ -146,16 +180,27 @@ def test_a_key_comes_back_as_it_was_written(made, tmp_path, hidden):
     for id, task in key.tasks.items():
         other = again.tasks[id]
         assert (other.parts, other.probe, other.hidden) == (task.parts, task.probe, task.hidden)
-        assert [(one.name, one.hint) for one in other.mistakes] == [(one.name, one.hint) for one in task.mistakes]
-        np.testing.assert_equal((other.cases, other.right, other.reference), (task.cases, task.right, task.reference))
-        np.testing.assert_equal([one.results for one in other.mistakes], [one.results for one in task.mistakes])
+        assert [(one.name, one.hint) for one in other.mistakes] == [
+            (one.name, one.hint) for one in task.mistakes
+        ]
+        np.testing.assert_equal(
+            (other.cases, other.right, other.reference), (task.cases, task.right, task.reference)
+        )
+        np.testing.assert_equal(
+            [one.results for one in other.mistakes], [one.results for one in task.mistakes]
+        )
 
 
 def test_the_whole_key_has_hidden_cases_and_its_public_part_has_none(made):
     key = keys.make_key(made[0] / NAME, hidden=True)
     assert list(key.tasks["normalized"].cases) == ["six", "secret case"]
     public = key.public().tasks["normalized"]
-    for by_case in (public.cases, public.right, public.reference, *(mistake.results for mistake in public.mistakes)):
+    for by_case in (
+        public.cases,
+        public.right,
+        public.reference,
+        *(mistake.results for mistake in public.mistakes),
+    ):
         assert list(by_case) == ["six"]
 
 
@@ -188,20 +233,36 @@ def change(id, **new):
     ("made", "message"),
     [
         (change("normalized"), "no answer cell"),
-        (change("normalized", source=ANSWER.replace("### BEGIN SOLUTION", "")), "must lie between one '### BEGIN SOLUTION'"),
-        (change("normalized", source=ANSWER.replace("### END SOLUTION", "")), "must lie between one"),
+        (
+            change("normalized", source=ANSWER.replace("### BEGIN SOLUTION", "")),
+            "must lie between one '### BEGIN SOLUTION'",
+        ),
+        (
+            change("normalized", source=ANSWER.replace("### END SOLUTION", "")),
+            "must lie between one",
+        ),
         (change("normalized", metadata={"solution": False}), "mark it as a solution"),
         (change("check_normalized"), "no check"),
         (change("check_normalized", metadata={"points": 2}), "has 2 points, its parts have 3"),
         (change("check_normalized", source="check('drop')"), r'must hold check\("normalized"\)'),
         (change("self_check"), "'self_check'"),
-        (change("setup", source="### BEGIN SOLUTION\n### END SOLUTION\nimport numpy as np"), "a cell that is no answer"),
+        (
+            change("setup", source="### BEGIN SOLUTION\n### END SOLUTION\nimport numpy as np"),
+            "a cell that is no answer",
+        ),
         (change("title", metadata={"grade_id": "drop"}), "refuses the notebook|no answer"),
         (
-            change("setup", source="import numpy as np\nRNG = np.random.default_rng(1)\n" + ANSWER.replace("### BEGIN SOLUTION", "").replace("### END SOLUTION", "")),
+            change(
+                "setup",
+                source="import numpy as np\nRNG = np.random.default_rng(1)\n"
+                + ANSWER.replace("### BEGIN SOLUTION", "").replace("### END SOLUTION", ""),
+            ),
             "'normalized', solution, can be read in the release",
         ),
-        ([*cells(), marked("check_other", 'check("other")', points=1)], "'check_other' checks no task"),
+        (
+            [*cells(), marked("check_other", 'check("other")', points=1)],
+            "'check_other' checks no task",
+        ),
         ([*cells(), marked("other", "", solution=True)], "'other' has no task"),
         ([cells()[5], *cells()[:5], *cells()[6:]], "stands above its answer"),
     ],
@@ -214,10 +275,18 @@ def test_what_does_not_go_together_is_refused_with_what_to_mend(made, message, t
 
 
 def test_a_public_case_that_repeats_a_hidden_input_s_name_is_fine_but_not_its_values(tmp_path):
-    twice = GRADER.replace('"half": {"x": np.ones((30, 20)), "rate": 0.5}', '"half": {"x": TASK_X.repeat(1), "rate": 0.5}')
-    twice = twice.replace("TASKS = (", "TASK_X = RNG.normal(size=40)\n    TASKS = (").replace("RNG.normal(size=(9, 2))", "TASK_X.copy()")
+    twice = GRADER.replace(
+        '"half": {"x": np.ones((30, 20)), "rate": 0.5}',
+        '"half": {"x": TASK_X.repeat(1), "rate": 0.5}',
+    )
+    twice = twice.replace("TASKS = (", "TASK_X = RNG.normal(size=40)\n    TASKS = (").replace(
+        "RNG.normal(size=(9, 2))", "TASK_X.copy()"
+    )
     solutions = write(tmp_path, grader=twice)
-    with pytest.raises(release.ReleaseError, match="'x' of the hidden case 'secret case' of 'normalized' is in the release"):
+    with pytest.raises(
+        release.ReleaseError,
+        match="'x' of the hidden case 'secret case' of 'normalized' is in the release",
+    ):
         release.release([NAME], out=tmp_path / "out", solutions=solutions)
     assert not (tmp_path / "out").exists()
 
@@ -226,18 +295,33 @@ def test_an_instructor_s_notebook_that_fails_is_told(tmp_path):
     solutions = write(tmp_path, change("setup", source="import numpy as np\nRNG = unknown"))
     with pytest.raises(ValueError, match="cell 'setup' fails.*unknown"):
         release.release([NAME], out=tmp_path / "out", solutions=solutions)
-    solutions = write(tmp_path, change("normalized", source="def normalized(x, epsilon):\n    ### BEGIN SOLUTION\n    return x\n    ### END SOLUTION"))
-    with pytest.raises(ValueError, match="instructor's answer gives no 'y', but None, in case 'six'"):
+    solutions = write(
+        tmp_path,
+        change(
+            "normalized",
+            source=(
+                "def normalized(x, epsilon):\n    ### BEGIN SOLUTION\n    return x\n    ### END"
+                " SOLUTION"
+            ),
+        ),
+    )
+    with pytest.raises(
+        ValueError, match="instructor's answer gives no 'y', but None, in case 'six'"
+    ):
         keys.make_key(solutions / NAME, hidden=True)
 
 
 def test_a_random_part_needs_a_reference(tmp_path):
-    solutions = write(tmp_path, grader=GRADER.replace("reference=", "reference=None and (", 1).replace("]}},\n", "]}}),\n"))
+    solutions = write(
+        tmp_path,
+        grader=GRADER.replace("reference=", "reference=None and (", 1).replace("]}},\n", "]}}),\n"),
+    )
     with pytest.raises(ValueError, match="drop: 'y' is compared with a reference"):
         keys.make_key(solutions / NAME, hidden=True)
 
 
-# ---------------------------------------------------------------- the proof, for whoever writes an assignment
+# ---------------------------------------------------------------- the proof, for whoever writes an
+# assignment
 
 
 def proved(tmp_path, grader):
@@ -247,28 +331,56 @@ def proved(tmp_path, grader):
 
 def test_the_proof_counts_and_judges_all_variants(tmp_path):
     rows = proved(tmp_path, GRADER)
-    assert rows["answer", "the instructor's"].problem == "2 mistakes; give at least 6; 0 alternatives; give at least 3"
-    assert [(row.points, row.problem) for key, row in rows.items() if key[0] != "answer"] == [(1, ""), (0, ""), (0, "")]
+    assert (
+        rows["answer", "the instructor's"].problem
+        == "2 mistakes; give at least 6; 0 alternatives; give at least 3"
+    )
+    assert [(row.points, row.problem) for key, row in rows.items() if key[0] != "answer"] == [
+        (1, ""),
+        (0, ""),
+        (0, ""),
+    ]
 
 
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        ("def normalized(x, epsilon):\\n    v = x.var(0)\\n    return (x - x.mean(0)) / np.sqrt(v + epsilon), v", "gets full marks"),
-        ("def normalized(x, epsilon):\\n    v = x.var(0)\\n    return (x - x.mean(0)) / (epsilon + v), 1 * v", "cannot be told from 'no root'"),
+        (
+            (
+                "def normalized(x, epsilon):\\n    v = x.var(0)\\n    return (x - x.mean(0)) /"
+                " np.sqrt(v + epsilon), v"
+            ),
+            "gets full marks",
+        ),
+        (
+            (
+                "def normalized(x, epsilon):\\n    v = x.var(0)\\n    return (x - x.mean(0)) /"
+                " (epsilon + v), 1 * v"
+            ),
+            "cannot be told from 'no root'",
+        ),
     ],
 )
 def test_the_proof_finds_mistakes_that_pass_or_are_the_same(tmp_path, source, problem):
-    more = GRADER.replace('Mistake("raises"', f'Mistake("more", "Its hint.", "{source}"),\n                Mistake("raises"')
+    more = GRADER.replace(
+        'Mistake("raises"',
+        f'Mistake("more", "Its hint.", "{source}"),\n                Mistake("raises"',
+    )
     assert proved(tmp_path, more)["mistake", "more"].problem == problem
 
 
 def test_the_proof_finds_points_that_differ_and_a_right_answer_that_fails(tmp_path):
     wrong = GRADER.replace('Part("variance", 1,', 'Part("variance", 2,').replace(
-        "mistakes=(\n", 'alternatives={"by n - 1": "def normalized(x, epsilon):\\n    return x, x.var(0, ddof=1)"},\n            mistakes=(\n', 1
+        "mistakes=(\n",
+        'alternatives={"by n - 1": "def normalized(x, epsilon):\\n    return x, x.var(0,'
+        ' ddof=1)"},\n            mistakes=(\n',
+        1,
     )
     rows = proved(tmp_path, wrong)
-    assert "the cell check_normalized has 3 points, the parts have 4" in rows["answer", "the instructor's"].problem
+    assert (
+        "the cell check_normalized has 3 points, the parts have 4"
+        in rows["answer", "the instructor's"].problem
+    )
     assert rows["alternative", "by n - 1"].problem == "not full marks"
 
 
@@ -372,7 +484,9 @@ def _result(message):
 
 
 def test_not_yet_is_one_line_without_a_traceback():
-    assert selfcheck.NotYet("1 of 3 points in task.")._render_traceback_() == ["Not yet: 1 of 3 points in task."]
+    assert selfcheck.NotYet("1 of 3 points in task.")._render_traceback_() == [
+        "Not yet: 1 of 3 points in task."
+    ]
 
 
 def test_missing_and_damaged_checks_are_told_apart(copied, monkeypatch, tmp_path):

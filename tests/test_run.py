@@ -67,7 +67,9 @@ class Course:
         self.tools.mkdir()
         shutil.copy(ROOT / "run.py", self.folder)
         shutil.copy(ROOT / "uv.lock", self.folder)
-        (self.folder / "course" / "cli.py").write_text("import sys\nprint(sys.argv[1:])\nsys.exit(7)\n")
+        (self.folder / "course" / "cli.py").write_text(
+            "import sys\nprint(sys.argv[1:])\nsys.exit(7)\n"
+        )
         (self.tools / "uv").write_text(FAKE_UV)
         (self.tools / "uv").chmod(0o755)
         self.set(mode="good", version="99.0.0")
@@ -85,7 +87,9 @@ class Course:
 
     def run(self, *arguments, python=sys.executable, **more):
         command = [python, str(self.folder / "run.py"), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=self.environment(**more), timeout=60)
+        return subprocess.run(
+            command, capture_output=True, text=True, env=self.environment(**more), timeout=60
+        )
 
 
 @pytest.fixture
@@ -100,7 +104,8 @@ def sentence(error) -> str:
     return text
 
 
-# --- what is run, and in which environment ---------------------------------------------------------
+# --- what is run, and in which environment
+# ---------------------------------------------------------
 
 TESTED = ["--group", "test", "--extra", "jax", "--extra", "grading", "--extra", "site"]
 
@@ -109,7 +114,11 @@ TESTED = ["--group", "test", "--extra", "jax", "--extra", "grading", "--extra", 
     ("arguments", "options", "what"),
     [
         ([], [], ["course.cli", "lab"]),
-        (["--no-browser", "--port", "9999"], [], ["course.cli", "lab", "--no-browser", "--port", "9999"]),
+        (
+            ["--no-browser", "--port", "9999"],
+            [],
+            ["course.cli", "lab", "--no-browser", "--port", "9999"],
+        ),
         (["check"], [], ["course.cli", "check"]),
         (["test"], TESTED, ["pytest"]),
         (["test", "-k", "a b"], TESTED, ["pytest", "-k", "a b"]),
@@ -121,12 +130,19 @@ def test_arguments_pass_through(run, arguments, options, what):
 
 
 def test_help_needs_no_set_up():
-    done = subprocess.run([sys.executable, ROOT / "run.py", "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "run.py", "--help"], capture_output=True, text=True
+    )
     assert done.returncode == 0 and "run.py test" in done.stdout
 
 
 def test_nothing_points_at_another_environment(run):
-    foreign = {"VIRTUAL_ENV": "x", "CONDA_PREFIX": "x", "UV_PROJECT_ENVIRONMENT": "x", "PYTHONPATH": "x"}
+    foreign = {
+        "VIRTUAL_ENV": "x",
+        "CONDA_PREFIX": "x",
+        "UV_PROJECT_ENVIRONMENT": "x",
+        "PYTHONPATH": "x",
+    }
     kept = {"PATH": "p", "KERAS_HOME": "k", "UV_CACHE_DIR": "c", "HTTPS_PROXY": "h"}
     assert run.clean_environment(foreign | kept) == kept | {"PIP_USER": "0"}
 
@@ -151,7 +167,8 @@ def test_keeps_an_environment_that_works_and_remakes_one_that_does_not(course):
     assert course.calls()[2] == course.calls()[0]
 
 
-# --- Python ----------------------------------------------------------------------------------------
+# --- Python
+# ----------------------------------------------------------------------------------------
 
 
 def test_parses_on_old_pythons():
@@ -161,7 +178,10 @@ def test_parses_on_old_pythons():
 def test_versions_agree_with_pyproject(run):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     oldest, newest = run.OLDEST_PYTHON, run.NEWEST_PYTHON
-    assert project["project"]["requires-python"] == f">={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"
+    assert (
+        project["project"]["requires-python"]
+        == f">={oldest[0]}.{oldest[1]},<{newest[0]}.{newest[1] + 1}"
+    )
     assert "uv>={}.{}".format(*run.OLDEST_UV) in project["dependency-groups"]["test"]
     assert project["project"]["optional-dependencies"]["torch"] == [run.TORCH]
 
@@ -186,7 +206,11 @@ def old_pythons() -> list[str]:
     found = [shutil.which(f"python3.{minor}") for minor in range(6, 11)]
     found += [str(path) for path in versions.glob("3.[6-9].*/bin/python")]
     found += [str(path) for path in versions.glob("3.10.*/bin/python")]
-    works = [p for p in found if p and subprocess.run([p, "--version"], capture_output=True).returncode == 0]
+    works = [
+        p
+        for p in found
+        if p and subprocess.run([p, "--version"], capture_output=True).returncode == 0
+    ]
     return works[:2]
 
 
@@ -200,11 +224,14 @@ def test_a_real_old_python_gets_a_sentence(course, tmp_path):
         assert "needs Python 3.11, 3.12 or 3.13" in done.stderr.splitlines()[-1]
 
 
-# --- uv --------------------------------------------------------------------------------------------
+# --- uv
+# --------------------------------------------------------------------------------------------
 
 
 @needs_shell
-@pytest.mark.parametrize(("version", "good"), [("0.8.22", False), ("0.9.0", True), ("1.0.0", True), ("?", False)])
+@pytest.mark.parametrize(
+    ("version", "good"), [("0.8.22", False), ("0.9.0", True), ("1.0.0", True), ("?", False)]
+)
 def test_an_old_uv_is_not_used(run, course, version, good):
     course.set(version=version)
     assert run.uv_is_good(str(course.tools / "uv")) == good
@@ -235,7 +262,9 @@ def test_uv_cannot_be_fetched(place, tmp_path, monkeypatch, log, remedy):
     assert list((tmp_path / ".uv").iterdir()) == []
 
 
-def test_an_interrupted_fetch_leaves_nothing_and_a_broken_uv_is_replaced(place, tmp_path, monkeypatch):
+def test_an_interrupted_fetch_leaves_nothing_and_a_broken_uv_is_replaced(
+    place, tmp_path, monkeypatch
+):
     """What stands in .uv/uv but does not run is fetched anew."""
     uv = Path(place.program(str(tmp_path / ".uv" / "uv"), "uv"))
     uv.parent.mkdir(parents=True)
@@ -262,11 +291,14 @@ def test_an_interrupted_fetch_leaves_nothing_and_a_broken_uv_is_replaced(place, 
     assert os.listdir(tmp_path / ".uv") == ["uv"] and uv.read_text() == "complete"
 
 
-# --- disk, network, write access, interruption -----------------------------------------------------
+# --- disk, network, write access, interruption
+# -----------------------------------------------------
 
 
 def test_a_second_set_up_waits_for_the_first(place, monkeypatch, capsys):
-    """Each would else take the other's unfinished environment for that of an interrupted set-up, and remove it."""
+    """Each would else take the other's unfinished environment for that of an interrupted set-up,
+    and remove it.
+    """
     fcntl = pytest.importorskip("fcntl")
     at_work, most = [], []
 
@@ -278,11 +310,16 @@ def test_a_second_set_up_waits_for_the_first(place, monkeypatch, capsys):
 
     monkeypatch.setattr(place, "synchronise", synchronise)
     with ThreadPoolExecutor() as pool:
-        assert sorted(pool.map(place.make_environment, (["one"], ["other"]))) == [["one"], ["other"]]
+        assert sorted(pool.map(place.make_environment, (["one"], ["other"]))) == [
+            ["one"],
+            ["other"],
+        ]
     assert most == [1, 1]
     assert capsys.readouterr().err.count("waiting for it") == 1
     # A file system without locks: as before.
-    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "no locks")))
+    monkeypatch.setattr(
+        fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOLCK, "no locks"))
+    )
     assert place.make_environment(["third"]) == ["third"]
 
 
@@ -324,10 +361,14 @@ def test_pytorch_is_added_as_its_cpu_build(course):
     assert done.returncode == 0 and "restart the kernel" in done.stderr
     sync, pip = course.calls()
     assert sync.startswith("sync --frozen --inexact")
-    assert pip.startswith("pip install --python ") and pip.endswith(".venv/bin/python --torch-backend=cpu torch>=2.6")
+    assert pip.startswith("pip install --python ") and pip.endswith(
+        ".venv/bin/python --torch-backend=cpu torch>=2.6"
+    )
     course.set(mode="offline")
     done = course.run("torch")
-    assert done.returncode == 1 and "could not download the packages" in done.stderr.splitlines()[-1]
+    assert (
+        done.returncode == 1 and "could not download the packages" in done.stderr.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize("reason", [errno.EROFS, errno.EACCES])
@@ -352,7 +393,9 @@ def test_ctrl_c_is_quiet_and_the_half_made_environment_is_not_trusted(course):
         for line in process.stderr:
             if "started" in line:
                 break
-        os.killpg(process.pid, signal.SIGINT)  # what a terminal does: everything in it gets the signal
+        os.killpg(
+            process.pid, signal.SIGINT
+        )  # what a terminal does: everything in it gets the signal
         rest = process.stderr.read()
     assert process.returncode == 130 and "Traceback" not in rest
     course.set(mode="good")
@@ -361,7 +404,8 @@ def test_ctrl_c_is_quiet_and_the_half_made_environment_is_not_trusted(course):
     assert course.run("check").stderr == ""
 
 
-# --- and once for real -----------------------------------------------------------------------------
+# --- and once for real
+# -----------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -391,7 +435,9 @@ def test_set_up_from_nothing_then_again_without_a_network(clone, tmp_path):
     def call(*arguments, **more):
         start = time.perf_counter()
         command = [python, str(clone / "run.py"), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, env=plain | more, cwd=tmp_path, timeout=900)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=plain | more, cwd=tmp_path, timeout=900
+        )
         return done, time.perf_counter() - start
 
     first, seconds = call("check")
@@ -401,7 +447,10 @@ def test_set_up_from_nothing_then_again_without_a_network(clone, tmp_path):
     assert "Fetching uv" in first.stderr and "write access" in first.stdout
     assert not (tmp_path / "elsewhere").exists()
 
-    nowhere = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "PIP_INDEX_URL", "UV_DEFAULT_INDEX"), "http://127.0.0.1:9")
+    nowhere = dict.fromkeys(
+        ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
+        "http://127.0.0.1:9",
+    )
     second, again = call("--version", **nowhere)  # goes through to `jupyter lab`
     print(f"\nset-up and check {seconds:.0f} s, second start {again:.1f} s")
     assert second.returncode == 0, second.stderr

@@ -1,4 +1,6 @@
-"""The web site: built once, read as files, and looked at in a browser that can reach nothing but the site."""
+"""The web site: built once, read as files, and looked at in a browser that can reach nothing but
+the site.
+"""
 
 import functools
 import http.server
@@ -29,7 +31,9 @@ FORMULAS, EXPLORER = "notebooks/02_batch_norm_formula", "widgets.batch_norm_form
 def course_site(*options):
     """Run `course site` as a user does."""
     command = [sys.executable, "-m", "course.cli", "site", *map(str, options)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "200"})
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "200"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +71,21 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def read(built):
     """Every page, by its place in the site."""
-    places = [path.relative_to(built).as_posix() for path in built.rglob("*.html") if "_static" not in path.parts]
+    places = [
+        path.relative_to(built).as_posix()
+        for path in built.rglob("*.html")
+        if "_static" not in path.parts
+    ]
     return {place: Page(built / place) for place in places}
 
 
 def test_every_lesson_exercise_and_guide_is_a_page(built, read):
     expected = {place.rsplit(".", 1)[0] + ".html" for place in site.pages()}
     assert expected <= set(read)
-    assert len(LESSONS) == 12 and {"index.html", "docs/cheat_sheet.html", "exercises/README.html"} <= expected
+    assert (
+        len(LESSONS) == 12
+        and {"index.html", "docs/cheat_sheet.html", "exercises/README.html"} <= expected
+    )
     contents = {urljoin("index.html", link) for link in read["index.html"].links}
     assert expected - {"index.html"} <= contents, "the landing page leads to every page"
 
@@ -94,9 +105,13 @@ def test_links_all_resolve(built, read):
 
 def test_nothing_is_loaded_from_elsewhere(built, read):
     for place, page in read.items():
-        assert not [load for load in page.loads if load.startswith(("http:", "https:", "//"))], place
+        assert not [load for load in page.loads if load.startswith(("http:", "https:", "//"))], (
+            place
+        )
     for path in built.rglob("*.css"):
-        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", path.read_text(encoding="utf-8")), path
+        assert not re.search(
+            r"(url\(|@import)\s*['\"]?(https?:)?//", path.read_text(encoding="utf-8")
+        ), path
 
 
 def test_every_claim_can_be_linked_to(read):
@@ -106,22 +121,41 @@ def test_every_claim_can_be_linked_to(read):
 @pytest.mark.parametrize("place", LESSONS)
 def test_pictures_have_the_texts_of_the_notebook(read, place):
     """Explorers among them: their pictures stand in for the sliders."""
-    outputs = [output for cell in nbformat.read(ROOT / place, 4).cells for output in cell.get("outputs", [])]
-    expected = [output.metadata["image/png"]["alt"] for output in outputs if "image/png" in output.get("data", {})]
-    found = [picture for picture in read[place.replace(".ipynb", ".html")].pictures if "_images" in picture["src"]]
+    outputs = [
+        output
+        for cell in nbformat.read(ROOT / place, 4).cells
+        for output in cell.get("outputs", [])
+    ]
+    expected = [
+        output.metadata["image/png"]["alt"]
+        for output in outputs
+        if "image/png" in output.get("data", {})
+    ]
+    found = [
+        picture
+        for picture in read[place.replace(".ipynb", ".html")].pictures
+        if "_images" in picture["src"]
+    ]
     assert [picture["alt"] for picture in found] == expected
     assert len(expected) >= 2
 
 
 @pytest.mark.parametrize("place", NOTEBOOKS)
 def test_a_page_says_where_it_can_be_run(built, read, place):
-    html, page = (built / place.replace(".ipynb", ".html")).read_text(encoding="utf-8"), read[place.replace(".ipynb", ".html")]
+    html, page = (
+        (built / place.replace(".ipynb", ".html")).read_text(encoding="utf-8"),
+        read[place.replace(".ipynb", ".html")],
+    )
     assert "Run it yourself" in html and place in re.sub(r"<[^>]+>", "", html)
     assert f"https://mybinder.org/v2/gh/OWNER/NAME/main?urlpath=lab/tree/{place}" in page.links
     fetches = "google.colab" in (ROOT / place).read_text(encoding="utf-8")
-    assert (f"https://colab.research.google.com/github/OWNER/NAME/blob/main/{place}" in page.links) == fetches
+    assert (
+        f"https://colab.research.google.com/github/OWNER/NAME/blob/main/{place}" in page.links
+    ) == fetches
     assert "google.colab" not in html, "the set-up for Colab is for those who are there"
-    assert (built / "_sources" / place).read_bytes() == (ROOT / place).read_bytes(), "to download as it is"
+    assert (built / "_sources" / place).read_bytes() == (ROOT / place).read_bytes(), (
+        "to download as it is"
+    )
 
 
 def test_without_a_repository_there_is_only_the_own_machine():
@@ -136,7 +170,11 @@ def test_the_cheat_sheet_says_the_verdicts_of_the_ledger(built):
     text = re.sub(r"<[^>]+>", "", (built / "docs" / "cheat_sheet.html").read_text(encoding="utf-8"))
     committed = site.read_verdicts(nbformat.read(ROOT / site.LEDGER, 4))
     assert set(committed) == {claim.id for claim in ledger.CLAIMS}
-    said = re.findall(rf"\b({'|'.join(sorted(committed, key=len, reverse=True))}): (holds|does not hold|depends|undecided|not measured)", text)
+    said = re.findall(
+        rf"\b({'|'.join(sorted(committed, key=len, reverse=True))}): (holds|does not"
+        r" hold|depends|undecided|not measured)",
+        text,
+    )
     assert len(said) >= 20
     assert {name: verdict for name, verdict in said} == {name: committed[name] for name, _ in said}
 
@@ -151,7 +189,10 @@ def test_a_verdict_of_a_claim_that_is_not_there():
 def test_the_cheat_sheet_on_paper_has_two_pages_of_a4(built):
     printed = (built / "docs" / "cheat_sheet.pdf").read_bytes()
     assert len(re.findall(rb"/Type /Page\b", printed)) == 2
-    sizes = {tuple(round(float(side)) for side in box.split()) for box in re.findall(rb"/MediaBox \[([^\]]+)\]", printed)}
+    sizes = {
+        tuple(round(float(side)) for side in box.split())
+        for box in re.findall(rb"/MediaBox \[([^\]]+)\]", printed)
+    }
     assert sizes == {(0, 0, 595, 842)}
 
 
@@ -159,12 +200,17 @@ def test_the_cheat_sheet_on_paper_has_two_pages_of_a4(built):
 
 
 def notebook_of(*outputs, source="show()"):
-    cells = [nbformat.v4.new_markdown_cell("# 00 · One"), nbformat.v4.new_code_cell(source, outputs=list(outputs))]
+    cells = [
+        nbformat.v4.new_markdown_cell("# 00 · One"),
+        nbformat.v4.new_code_cell(source, outputs=list(outputs)),
+    ]
     return nbformat.v4.new_notebook(cells=cells)
 
 
 def picture_with(alt):
-    return nbformat.v4.new_output("display_data", data={"image/png": "iVBORw0KGgo=\n"}, metadata={"image/png": {"alt": alt}})
+    return nbformat.v4.new_output(
+        "display_data", data={"image/png": "iVBORw0KGgo=\n"}, metadata={"image/png": {"alt": alt}}
+    )
 
 
 def markdown(text):
@@ -172,15 +218,29 @@ def markdown(text):
 
 
 def test_outputs_become_text_in_their_order(tmp_path):
-    printed = [nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("before", "after")]
-    outputs = printed[0], markdown("### claim"), picture_with('a "b": $c$'), markdown("*Its **caption**.*"), printed[1]
+    printed = [
+        nbformat.v4.new_output("stream", name="stdout", text=text) for text in ("before", "after")
+    ]
+    outputs = (
+        printed[0],
+        markdown("### claim"),
+        picture_with('a "b": $c$'),
+        markdown("*Its **caption**.*"),
+        printed[1],
+    )
     cells = site.page_of_notebook(notebook_of(*outputs), "notebooks/00_one.ipynb", tmp_path).cells
     _, _, code, heading, figure, rest = cells
     assert [output.text for output in code.outputs] == ["before"]
     assert heading.source == "### claim"
-    assert figure.source == '```{figure} 00_one_0.png\n:alt: "a \\"b\\": $c$"\n\nIts **caption**.\n```'
+    assert (
+        figure.source == '```{figure} 00_one_0.png\n:alt: "a \\"b\\": $c$"\n\nIts **caption**.\n```'
+    )
     assert (tmp_path / "00_one_0.png").read_bytes() == b"\x89PNG\r\n\x1a\n"
-    assert rest.source == "" and rest.metadata.tags == ["remove-input"] and rest.outputs[0].text == "after"
+    assert (
+        rest.source == ""
+        and rest.metadata.tags == ["remove-input"]
+        and rest.outputs[0].text == "after"
+    )
 
 
 @pytest.fixture
@@ -199,18 +259,24 @@ def small(tmp_path):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     nbformat.write(notebook_of(), root / "notebooks" / "00_one.ipynb")
-    nbformat.write(notebook_of(markdown("### a"), markdown("Verdict: **holds**")), root / site.LEDGER)
+    nbformat.write(
+        notebook_of(markdown("### a"), markdown("Verdict: **holds**")), root / site.LEDGER
+    )
     return root
 
 
 def try_to_build(root, out):
-    """Apart from this process, whose warnings are errors; gives the message of the error, or nothing."""
+    """Apart from this process, whose warnings are errors; gives the message of the error, or
+    nothing.
+    """
     code = (
         "import sys; from pathlib import Path; from course import site\n"
         "try: site.build(Path(sys.argv[2]), root=Path(sys.argv[1]))\n"
         "except site.SiteError as error: print(error)"
     )
-    result = subprocess.run([sys.executable, "-c", code, root, out], capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-c", code, root, out], capture_output=True, text=True, timeout=120
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -222,9 +288,16 @@ def test_a_link_that_leads_nowhere_is_an_error_and_the_old_site_stays(small, tmp
     with (small / "README.md").open("a") as file:
         file.write("\n[two](notebooks/02_two.ipynb) [solution](solutions/00_x/grader.py)\n")
     message = try_to_build(small, out)
-    assert "index.md:5: WARNING" in message and "02_two.ipynb" in message and "solutions/00_x/grader.py" in message
+    assert (
+        "index.md:5: WARNING" in message
+        and "02_two.ipynb" in message
+        and "solutions/00_x/grader.py" in message
+    )
     assert [path.name for path in out.iterdir()] == ["searchindex.js"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["course", "site"], "nothing half-made stays"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "course",
+        "site",
+    ], "nothing half-made stays"
 
 
 def test_a_file_that_is_linked_to_can_be_downloaded(small, tmp_path):
@@ -254,7 +327,8 @@ def test_other_files_are_not_replaced(tmp_path):
 
 
 in_a_browser = pytest.mark.skipif(
-    not browser.find_browser(), reason=f"no browser: none of {', '.join(browser.BROWSERS)} is on the PATH"
+    not browser.find_browser(),
+    reason=f"no browser: none of {', '.join(browser.BROWSERS)} is on the PATH",
 )
 
 
@@ -265,7 +339,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address(built):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=built))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=built)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
@@ -310,19 +386,30 @@ def set_theme(page, name):
 
 @pytest.fixture(scope="module")
 def looks(page, address):
-    """The pages, each looked at once: what failed to load, what is wrong with its formulas and pictures, what axe finds."""
+    """The pages, each looked at once: what failed to load, what is wrong with its formulas and
+    pictures, what axe finds.
+    """
     axe = browser.axe()
     failed, errors, found = [], [], {}
-    page.on("response", lambda response: failed.append(response.url) if response.status >= 400 else None)
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on(
+        "response", lambda response: failed.append(response.url) if response.status >= 400 else None
+    )
+    page.on(
+        "console", lambda message: errors.append(message.text) if message.type == "error" else None
+    )
     page.on("pageerror", lambda error: errors.append(str(error)))
     open_at(page, address)
     set_theme(page, "Light")
-    for place in ["index", "docs/cheat_sheet", *LESSONS, "docs/grading", "exercises/02_batch_norm/02_batch_norm"]:
+    for place in [
+        "index",
+        "docs/cheat_sheet",
+        *LESSONS,
+        "docs/grading",
+        "exercises/02_batch_norm/02_batch_norm",
+    ]:
         place = place.removesuffix(".ipynb") + ".html"
         open_at(page, address + place)
-        look = page.evaluate(
-            """() => ({
+        look = page.evaluate("""() => ({
                 formulas: document.querySelectorAll('mjx-container').length,
                 wrong: [...document.querySelectorAll('mjx-merror, [data-mjx-error]')].map(one => one.outerHTML),
                 missing: [...document.images].filter(one => !one.complete || !one.naturalWidth).map(one => one.src),
@@ -330,8 +417,7 @@ def looks(page, address):
                 wide: document.documentElement.scrollWidth > innerWidth,
                 text: [...document.querySelectorAll('article p, article li, article td')]
                     .filter(one => !one.querySelector('code')).map(one => one.textContent.replaceAll(/<math.*?<\\/math>/g, '')).join(' '),
-            })"""
-        )
+            })""")
         page.evaluate(browser.ONE_OF_EACH_KIND)
         page.evaluate(axe)
         look["light"] = page.evaluate(browser.RUN_AXE, {})
@@ -369,9 +455,14 @@ def test_axe_finds_nothing_serious(looks, theme):
 
 @in_a_browser
 def test_axe_would_find_something(looks, page, address):
-    """The pages above are thinned out before axe sees them: it must still see a pale text and a picture without a text."""
+    """The pages above are thinned out before axe sees them: it must still see a pale text and a
+    picture without a text.
+    """
     open_at(page, address + "docs/cheat_sheet.html")
-    page.evaluate("document.querySelector('article').insertAdjacentHTML('beforeend', '<p style=\"color: #ccc\">pale</p><img src=\"data:,\">')")
+    page.evaluate(
+        "document.querySelector('article').insertAdjacentHTML('beforeend', '<p style=\"color:"
+        ' #ccc">pale</p><img src="data:,">\')'
+    )
     page.evaluate(browser.ONE_OF_EACH_KIND)
     page.evaluate(browser.axe())
     found = " ".join(page.evaluate(browser.RUN_AXE, {}))
@@ -404,7 +495,9 @@ def test_questions_open_by_mouse_and_by_keyboard(page, address):
     open_at(page, f"{address}{FORMULAS}.html")
     choices = page.locator("details")
     assert choices.count() >= 9
-    for number, open_it in enumerate((lambda one: one.click(), lambda one: (one.focus(), page.keyboard.press("Enter")))):
+    for number, open_it in enumerate(
+        (lambda one: one.click(), lambda one: (one.focus(), page.keyboard.press("Enter")))
+    ):
         choice = choices.nth(number)
         explanation = choice.locator("p").first
         assert not explanation.is_visible()
@@ -418,23 +511,28 @@ def test_the_dark_mode_is_dark_and_stays_and_pictures_keep_their_white_ground(pa
     open_at(page, address)
     set_theme(page, "Dark")
     open_at(page, f"{address}{FORMULAS}.html")
-    shades = page.evaluate(
-        """() => {
+    shades = page.evaluate("""() => {
             const shade = (element, what) => getComputedStyle(element)[what].match(/[\\d.]+/g).slice(0, 3).map(Number);
             const picture = document.querySelector('figure img'), formula = document.querySelector('mjx-container svg');
             return {ground: shade(document.body, 'backgroundColor'), text: shade(document.querySelector('article p'), 'color'),
                 formula: shade(formula, 'color'), picture: shade(picture, 'backgroundColor'), filter: getComputedStyle(picture).filter};
-        }"""
-    )
+        }""")
     set_theme(page, "Light")
-    assert max(shades["ground"]) < 60 and min(shades["text"]) > 180 and min(shades["formula"]) > 180, json.dumps(shades)
+    assert (
+        max(shades["ground"]) < 60 and min(shades["text"]) > 180 and min(shades["formula"]) > 180
+    ), json.dumps(shades)
     assert shades["picture"] == [255, 255, 255] and shades["filter"] == "none"
 
 
 @in_a_browser
 def test_on_a_phone_nothing_is_wider_than_the_screen(page, address):
     page.set_viewport_size({"width": 390, "height": 844})
-    for place in ("index.html", f"{FORMULAS}.html", "docs/cheat_sheet.html", "notebooks/11_the_ledger.html"):
+    for place in (
+        "index.html",
+        f"{FORMULAS}.html",
+        "docs/cheat_sheet.html",
+        "notebooks/11_the_ledger.html",
+    ):
         open_at(page, address + place)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, place
     page.set_viewport_size({"width": 1280, "height": 720})
@@ -444,7 +542,10 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(page, address):
 def test_a_formula_that_scrolls_can_be_reached_by_the_keyboard(page, address):
     page.set_viewport_size({"width": 390, "height": 844})
     open_at(page, f"{address}{FORMULAS}.html")
-    scrolling = "[...document.querySelectorAll('mjx-container[display=\"true\"]')].filter(one => one.scrollWidth > one.clientWidth)"
+    scrolling = (
+        "[...document.querySelectorAll('mjx-container[display=\"true\"]')].filter(one =>"
+        " one.scrollWidth > one.clientWidth)"
+    )
     page.wait_for_function(f"{scrolling}.every(one => one.tabIndex === 0)")
     assert page.evaluate(f"{scrolling}.length") >= 1
     page.set_viewport_size({"width": 1280, "height": 720})

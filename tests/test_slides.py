@@ -10,14 +10,22 @@ from pathlib import Path
 import browser
 import nbformat
 import pytest
-from course import cli, slides
 from nbformat import v4
 from typer.testing import CliRunner
+
+from course import cli, slides
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 KINDS = {"slide", "subslide", "fragment", "notes", "skip", "-"}
-SMALLEST_TYPE = {"p": 24, "li": 24, "caption": 20, "code": 20, "output": 18, "td": 19}  # pixels of 720: what the back row can read
+SMALLEST_TYPE = {
+    "p": 24,
+    "li": 24,
+    "caption": 20,
+    "code": 20,
+    "output": 18,
+    "td": 19,
+}  # pixels of 720: what the back row can read
 
 
 def marked(cell, kind):
@@ -39,10 +47,19 @@ def notebook(*cells):
         ("One. Two? Three!", ["One.", "Two?", "Three!"]),
         ("As He et al. (2015) say. Next.", ["As He et al. (2015) say.", "Next."]),
         ("The size is $x. Y$ here. Next.", ["The size is $x. Y$ here.", "Next."]),
-        ("Call `a. B` once (or twice. Or more). Next.", ["Call `a. B` once (or twice. Or more).", "Next."]),
+        (
+            "Call `a. B` once (or twice. Or more). Next.",
+            ["Call `a. B` once (or twice. Or more).", "Next."],
+        ),
         ("**Explain.** It falls. It rises.", ["**Explain.** It falls.", "It rises."]),
-        ("**m is not the batch size.** Per channel.", ["**m is not the batch size.**", "Per channel."]),
-        ("Weights of 0.5 are small. Of 1.5, large.", ["Weights of 0.5 are small.", "Of 1.5, large."]),
+        (
+            "**m is not the batch size.** Per channel.",
+            ["**m is not the batch size.**", "Per channel."],
+        ),
+        (
+            "Weights of 0.5 are small. Of 1.5, large.",
+            ["Weights of 0.5 are small.", "Of 1.5, large."],
+        ),
     ],
 )
 def test_sentences(text, expected):
@@ -52,10 +69,17 @@ def test_sentences(text, expected):
 def test_a_slide_shows_how_a_paragraph_begins_its_bold_words_and_its_formulas():
     first, rest = "This first sentence has more than eight words.", "This one goes into the notes."
     assert slides.essence(f"{first} {rest}") == first
-    assert slides.essence(f"{first} {rest} And **this** does not.") == f"{first} And **this** does not."
+    assert (
+        slides.essence(f"{first} {rest} And **this** does not.")
+        == f"{first} And **this** does not."
+    )
     assert slides.essence(f"{first} {rest} $$x = y$$ {rest}") == f"{first} $$x = y$$"
-    assert slides.essence(f"Look. {first} {rest}") == f"Look. {first}", "a sentence of a word or two is not enough"
-    assert slides.essence(f"**Predict.** {first} {rest}") == f"**Predict.** {first} {rest}", "a question is shown whole"
+    assert slides.essence(f"Look. {first} {rest}") == f"Look. {first}", (
+        "a sentence of a word or two is not enough"
+    )
+    assert slides.essence(f"**Predict.** {first} {rest}") == f"**Predict.** {first} {rest}", (
+        "a question is shown whole"
+    )
 
 
 def test_each_kind_of_cell_goes_where_its_metadata_says():
@@ -88,12 +112,18 @@ def test_what_a_slide_leaves_out_the_speaker_has():
 
 def picture(alt="a curve that falls", caption="*It falls.*"):
     display = partial(v4.new_output, "display_data")
-    return [display({"image/png": "QUJD"}, metadata={"image/png": {"alt": alt}}), display({"text/markdown": caption})]
+    return [
+        display({"image/png": "QUJD"}, metadata={"image/png": {"alt": alt}}),
+        display({"text/markdown": caption}),
+    ]
 
 
 def test_a_picture_stands_alone_with_its_alternative_text_and_caption():
     printed = v4.new_output("stream", name="stdout", text="after it\n")
-    cell = marked(v4.new_code_cell("plots.show(...)", outputs=[*picture(), *picture('say "no"'), printed]), "subslide")
+    cell = marked(
+        v4.new_code_cell("plots.show(...)", outputs=[*picture(), *picture('say "no"'), printed]),
+        "subslide",
+    )
     first, second, third = slides.slides_of(notebook(cell))[-3:]
     assert 'alt="a curve that falls"' in "".join(first.body) and "It falls." in "".join(first.body)
     assert 'alt="say &quot;no&quot;"' in "".join(second.body)
@@ -120,11 +150,17 @@ def test_code_is_shown_where_it_is_the_point():
 def test_a_question_hides_which_choice_is_right_and_its_explanations():
     source = "**1. Why?**\n\n" + "\n".join(
         f"<details><summary>{choice}</summary>\n\n{why}\n\n</details>"
-        for choice, why in [("A. this", "✘ **Misconception: x.** no"), ("B. that", "✔ **Right.** because")]
+        for choice, why in [
+            ("A. this", "✘ **Misconception: x.** no"),
+            ("B. that", "✔ **Right.** because"),
+        ]
     )
     (slide,) = slides.slides_of(notebook(marked(v4.new_markdown_cell(source), "slide")))
     body = "".join(slide.body)
-    assert re.findall(r'<li>([AB])\. \w+( <strong class="step">)?', body) == [("A", ""), ("B", ' <strong class="step">')]
+    assert re.findall(r'<li>([AB])\. \w+( <strong class="step">)?', body) == [
+        ("A", ""),
+        ("B", ' <strong class="step">'),
+    ]
     assert "because" not in body and "because" in "".join(slide.notes)
 
 
@@ -181,7 +217,8 @@ def test_an_unknown_lesson(command):
 # ---------------------------------------------------------------- in a browser
 
 in_a_browser = pytest.mark.skipif(
-    not browser.find_browser() or not find_spec("playwright"), reason="no browser, or no playwright to drive it"
+    not browser.find_browser() or not find_spec("playwright"),
+    reason="no browser, or no playwright to drive it",
 )
 
 
@@ -203,7 +240,10 @@ def page():
         page.asked, page.errors = [], []
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: page.errors.append(message.text) if message.type == "error" else None,
+        )
         page.context.set_offline(True)
         page.set_default_timeout(180_000)  # decks are drawn slowly beside other work
         yield page
@@ -231,7 +271,8 @@ MEASURE = """() => slides.map(slide => {
     };
 })"""
 
-# Everything that reads as text, in order: as it stands in the file, and as it is laid out. Formulas are left out.
+# Everything that reads as text, in order: as it stands in the file, and as it is laid out. Formulas
+# are left out.
 WORDS = """html => {
     const words = page => [...page.querySelectorAll('.body :is(.line, tbody tr, li, p, h1, h2, h3)')].map(part => {
         const copy = part.cloneNode(true);
@@ -245,31 +286,51 @@ WORDS = """html => {
 @in_a_browser
 @pytest.mark.parametrize("number", range(len(LESSONS)), ids=[path.stem for path in LESSONS])
 def test_a_deck_without_a_network(decks, page, number):
-    """Nothing is fetched; each slide fits in 1280x720 in legible type; pictures, formulas and notes are there; nothing got lost."""
+    """Nothing is fetched; each slide fits in 1280x720 in legible type; pictures, formulas and notes
+    are there; nothing got lost.
+    """
     deck = decks[number]
     open_deck(page, deck)
-    assert {url.split("#")[0] for url in page.asked if not url.startswith("data:")} == {deck.as_uri()}
+    assert {url.split("#")[0] for url in page.asked if not url.startswith("data:")} == {
+        deck.as_uri()
+    }
     assert page.errors == []
 
     found = page.evaluate(MEASURE)
     for place, slide in enumerate(found, start=1):
         assert slide["left"], f"slide {place} is empty"
-        assert not slide["over"] and not slide["page"], f"slide {place} overflows: {slide['text'][:200]}"
+        assert not slide["over"] and not slide["page"], (
+            f"slide {place} overflows: {slide['text'][:200]}"
+        )
         for kind, size in slide["type"].items():
-            assert size is None or size >= SMALLEST_TYPE[kind], f"slide {place}: {kind} of {size} pixels"
+            assert size is None or size >= SMALLEST_TYPE[kind], (
+                f"slide {place}: {kind} of {size} pixels"
+            )
         for one in slide["pictures"]:
-            assert len(one["alt"].split()) >= 5 and one["drawn"] and one["height"] >= 190, f"slide {place}: {one}"
+            assert len(one["alt"].split()) >= 5 and one["drawn"] and one["height"] >= 190, (
+                f"slide {place}: {one}"
+            )
     lesson = nbformat.read(LESSONS[number], 4)
-    pictures = sum("image/png" in output.get("data", {}) for cell in lesson.cells for output in cell.get("outputs", []))
+    pictures = sum(
+        "image/png" in output.get("data", {})
+        for cell in lesson.cells
+        for output in cell.get("outputs", [])
+    )
     assert sum(len(slide["pictures"]) for slide in found) == pictures
     assert sum(slide["notes"] > 0 for slide in found) >= len(found) / 4
 
     formulas = page.locator(".body mjx-container > svg").count()
     assert page.locator(".body :is(mjx-merror, [data-mjx-error])").count() == 0
-    assert bool(formulas) == ("$" in "".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown"))
+    assert bool(formulas) == (
+        "$" in "".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
+    )
     before, after = page.evaluate(WORDS, deck.read_text(encoding="utf-8"))
     assert before == after
-    assert not [words for words in after if re.search(r"\$[a-z\\]", words) and not words.startswith(("places", "f"))]
+    assert not [
+        words
+        for words in after
+        if re.search(r"\$[a-z\\]", words) and not words.startswith(("places", "f"))
+    ]
 
 
 @in_a_browser
@@ -290,7 +351,10 @@ def test_axe_finds_nothing_serious_in_a_deck(decks, page, number):
 
 def place(page):
     """The number of the slide that is seen; no other is."""
-    seen = page.evaluate("slides.map((slide, index) => getComputedStyle(slide).visibility == 'visible' ? index + 1 : 0).filter(Boolean)")
+    seen = page.evaluate(
+        "slides.map((slide, index) => getComputedStyle(slide).visibility == 'visible' ? index + 1 :"
+        " 0).filter(Boolean)"
+    )
     assert len(seen) == 1 and page.url.endswith(f"#{seen[0]}")
     return seen[0]
 
@@ -300,7 +364,17 @@ def test_the_keyboard_turns(decks, page):
     open_deck(page, decks[0])
     count = page.evaluate("slides.length")
     turned = []
-    for key in ("ArrowRight", "Space", "PageDown", "ArrowLeft", "PageUp", "End", "ArrowRight", "Home", "ArrowLeft"):
+    for key in (
+        "ArrowRight",
+        "Space",
+        "PageDown",
+        "ArrowLeft",
+        "PageUp",
+        "End",
+        "ArrowRight",
+        "Home",
+        "ArrowLeft",
+    ):
         page.keyboard.press(key)
         turned.append(place(page))
     assert turned == [2, 3, 4, 3, 2, count, count, 1, 1]
@@ -336,7 +410,10 @@ def test_the_speaker_has_notes_in_a_window_of_her_own(decks, page):
         page.keyboard.press("s")
     speaker = popup.value
     try:
-        page.evaluate("go(slides.findIndex(slide => slide.querySelector('template').innerHTML.includes('the first two numbers')))")
+        page.evaluate(
+            "go(slides.findIndex(slide => slide.querySelector('template').innerHTML.includes('the"
+            " first two numbers')))"
+        )
         here = place(page)
         notes = speaker.locator("article")
         assert "The shape stays what it was" in notes.inner_text(), "what the slide leaves out"
@@ -344,9 +421,13 @@ def test_the_speaker_has_notes_in_a_window_of_her_own(decks, page):
         assert place(page) == here + 1
         assert speaker.locator("header b").inner_text().startswith(f"{here + 1} /")
         page.keyboard.press("Home")
-        page.evaluate("go(slides.findIndex(slide => slide.querySelector('template').innerHTML.includes('$')))")
+        page.evaluate(
+            "go(slides.findIndex(slide => slide.querySelector('template').innerHTML.includes('$')))"
+        )
         formula = notes.locator("mjx-container > svg").first.bounding_box()
-        assert 5 < formula["height"] < 300 and 5 < formula["width"] < 900, "formulas are set there, too"
+        assert 5 < formula["height"] < 300 and 5 < formula["width"] < 900, (
+            "formulas are set there, too"
+        )
     finally:
         speaker.close()
 
@@ -363,7 +444,9 @@ def test_a_pdf_has_a_page_for_each_slide(decks, page, tmp_path):
 
 
 @in_a_browser
-@pytest.mark.skipif(not find_spec("jupyterlab_slideshow"), reason="jupyterlab-slideshow is not installed")
+@pytest.mark.skipif(
+    not find_spec("jupyterlab_slideshow"), reason="jupyterlab-slideshow is not installed"
+)
 def test_presenting_inside_jupyterlab_with_a_slider_that_moves(page, monkeypatch, tmp_path):
     """What `course present` starts: it presents at once, F4 runs all cells, a slider moves."""
     folder = tmp_path / "course"
@@ -376,14 +459,22 @@ def test_presenting_inside_jupyterlab_with_a_slider_that_moves(page, monkeypatch
     ]
     nbformat.write(notebook(*cells), folder / "notebooks" / "lesson.ipynb")
     cli.write_settings(tmp_path / "jupyterlab_settings_dir")
-    monkeypatch.setattr(cli, "lab_command", partial(cli.lab_command, lesson="notebooks/lesson.ipynb"))
+    monkeypatch.setattr(
+        cli, "lab_command", partial(cli.lab_command, lesson="notebooks/lesson.ipynb")
+    )
     plain = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner"}  # this needs no Keras
-    with browser.start_lab(folder, tmp_path, **plain) as address, page.context.browser.new_context() as context:
+    with (
+        browser.start_lab(folder, tmp_path, **plain) as address,
+        page.context.browser.new_context() as context,
+    ):
         lab = context.new_page()
         lab.set_default_timeout(60_000)
         lab.goto(address)
         lab.locator(".jp-Deck-Remote").wait_for()
-        start, end = (lab.locator(".jp-deck-mod-onscreen").get_by_role("heading", name=name) for name in ("A lesson", "The end"))
+        start, end = (
+            lab.locator(".jp-deck-mod-onscreen").get_by_role("heading", name=name)
+            for name in ("A lesson", "The end")
+        )
         start.wait_for()
         handle = lab.locator(".noUi-handle").first
         for _ in range(12):  # before the kernel is there, the key runs nothing

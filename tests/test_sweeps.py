@@ -1,4 +1,6 @@
-"""Sweeps, run for real: whatever is killed, what is finished stays, and nothing is computed twice or left behind."""
+"""Sweeps, run for real: whatever is killed, what is finished stays, and nothing is computed twice
+or left behind.
+"""
 
 import errno
 import json
@@ -15,13 +17,15 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
-from course import cli, experiments, sweeps
 from typer.testing import CliRunner
+
+from course import cli, experiments, sweeps
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and sessions as here are POSIX's")
 
 TRAIN = experiments.TEMPLATES / "train.ipynb"
-# A template without Keras. It notes each start, then waits or fails as the files in `folder` tell it to.
+# A template without Keras. It notes each start, then waits or fails as the files in `folder` tell
+# it to.
 PARAMETERS = """
 dataset = "fashion_mnist"  # never loaded
 arm = "a"
@@ -66,11 +70,20 @@ class Place:
         self.results = self.out / "tiny"
         tagged = nbformat.v4.new_code_cell(PARAMETERS.strip(), metadata={"tags": ["parameters"]})
         notebook = nbformat.v4.new_notebook(cells=[tagged, nbformat.v4.new_code_cell(BODY.strip())])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
         nbformat.write(notebook, folder / "tiny.ipynb")
         (folder / "driver.py").write_text(DRIVER)
-        history = [(0, "validation", "inference", "loss", 2.0), (1, "validation", "inference", "loss", 1.0)]
-        pd.DataFrame(history, columns=["epoch", "split", "mode", "metric", "value"]).to_parquet(folder / "history.parquet")
+        history = [
+            (0, "validation", "inference", "loss", 2.0),
+            (1, "validation", "inference", "loss", 1.0),
+        ]
+        pd.DataFrame(history, columns=["epoch", "split", "mode", "metric", "value"]).to_parquet(
+            folder / "history.parquet"
+        )
         self.processes = []
 
     def tell(self, *names):
@@ -83,12 +96,28 @@ class Place:
 
     def start(self, *options, prefix=(), **settings):
         """Begin a sweep; its process, with the text of both streams to come."""
-        options = "experiment", "tiny", "-p", f"folder={self.folder}", "--out", str(self.out), *options
-        environment = os.environ | {"JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner", "COLUMNS": "300"}
+        options = (
+            "experiment",
+            "tiny",
+            "-p",
+            f"folder={self.folder}",
+            "--out",
+            str(self.out),
+            *options,
+        )
+        environment = os.environ | {
+            "JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner",
+            "COLUMNS": "300",
+        }
         process = subprocess.Popen(
-            [*prefix, sys.executable, str(self.folder / "driver.py"), *options], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment | settings,
-        )  # fmt: skip
+            [*prefix, sys.executable, str(self.folder / "driver.py"), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=environment | settings,
+        )
         self.processes.append(process)
         return process
 
@@ -107,16 +136,26 @@ class Place:
 
     def wait_for(self, **starts):
         """Wait until runs have begun so many times; the kernel's process of each one's last start."""
-        wait(lambda: all(self.starts().get(name, 0) >= count for name, count in starts.items()), f"{starts} to begin")
+        wait(
+            lambda: all(self.starts().get(name, 0) >= count for name, count in starts.items()),
+            f"{starts} to begin",
+        )
         return {name: pid for name, pid in self.begun() if name in starts}
 
     def tables(self):
-        return pd.read_parquet(self.results / "runs.parquet"), pd.read_parquet(self.results / "history.parquet")
+        return pd.read_parquet(self.results / "runs.parquet"), pd.read_parquet(
+            self.results / "history.parquet"
+        )
 
     def complete(self):
         """Each of the four runs is there once."""
         runs, history = self.tables()
-        assert sorted(zip(runs["arm"], runs["seed"], strict=True)) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+        assert sorted(zip(runs["arm"], runs["seed"], strict=True)) == [
+            ("a", 0),
+            ("a", 1),
+            ("b", 0),
+            ("b", 1),
+        ]
         assert sorted(history["key"]) == sorted([*runs["key"]] * 2)
         assert not history.duplicated(["key", "epoch", "split", "mode", "metric"]).any()
         return True
@@ -159,7 +198,8 @@ def place(tmp_path):
         process.communicate()
 
 
-# A sweep ----------------------------------------------------------------------------------------------------
+# A sweep
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_a_failed_run_stops_no_other_and_is_tried_again(place):
@@ -186,7 +226,8 @@ def test_a_failed_run_stops_no_other_and_is_tried_again(place):
         assert "at work" in (place.results / "runs" / key / "log.txt").read_text()
 
     place.release("fail_b0")
-    # Two sweeps of one folder at a time: both do the work, or one waits for nothing; no row is doubled.
+    # Two sweeps of one folder at a time: both do the work, or one waits for nothing; no row is
+    # doubled.
     both = [place.start("--workers", "1") for _ in range(2)]
     for process in both:
         code, output, errors = finish(process)
@@ -194,7 +235,11 @@ def test_a_failed_run_stops_no_other_and_is_tried_again(place):
         assert "1 runs done, 3 were there already, 0 failed" in output
     assert place.complete()
     assert not list((place.results / "failed").iterdir())
-    assert {name: place.starts()[name] for name in ("a0", "a1", "b1")} == {"a0": 1, "a1": 1, "b1": 1}
+    assert {name: place.starts()[name] for name in ("a0", "a1", "b1")} == {
+        "a0": 1,
+        "a1": 1,
+        "b1": 1,
+    }
 
 
 def test_kills_in_mid_sweep_lose_nothing_finished_and_leave_nothing_behind(place):
@@ -202,7 +247,9 @@ def test_kills_in_mid_sweep_lose_nothing_finished_and_leave_nothing_behind(place
     driver = place.start("--workers", "2")
     kernels = place.wait_for(a1=1, b1=1)
     wait(lambda: len(list((place.results / "runs").iterdir())) == 2, "the first seed's rows")
-    log = next(path for path in (place.results / "logs").glob("*.log") if "a, seed 1" in path.read_text())
+    log = next(
+        path for path in (place.results / "logs").glob("*.log") if "a, seed 1" in path.read_text()
+    )
     assert "at work" in log.read_text(), "it grows while the run goes on"
 
     os.kill(kernels["a1"], signal.SIGKILL)
@@ -222,7 +269,9 @@ def test_kills_in_mid_sweep_lose_nothing_finished_and_leave_nothing_behind(place
     assert "2 runs done, 2 were there already, 0 failed" in output
     assert place.complete()
     assert place.starts() == {"a0": 1, "a1": 3, "b0": 1, "b1": 3}
-    assert not list((place.results / "checkpoints").iterdir()) and not list(place.results.glob(".new_*"))
+    assert not list((place.results / "checkpoints").iterdir()) and not list(
+        place.results.glob(".new_*")
+    )
 
 
 def test_ctrl_c_ends_a_sweep_with_a_sentence(place):
@@ -233,7 +282,9 @@ def test_ctrl_c_ends_a_sweep_with_a_sentence(place):
     os.killpg(driver.pid, signal.SIGINT)  # as the terminal does it
     code, output, errors = finish(driver)
     assert code == 130
-    assert output.endswith("Stopped. What is finished is kept; the same command goes on from there.\n")
+    assert output.endswith(
+        "Stopped. What is finished is kept; the same command goes on from there.\n"
+    )
     assert errors == ""
     assert_gone(left)
 
@@ -245,9 +296,25 @@ def cluster(tmp_path):
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     dask = [sys.executable, "-m", "dask"]
-    commands = [[*dask, "scheduler", "--host", address, "--dashboard-address", "127.0.0.1:0", "--no-show"]]
-    commands += 2 * [[*dask, "worker", address, "--nthreads", "1", "--no-nanny", "--local-directory", str(tmp_path)]]
-    environment = os.environ | {"JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner", "KERAS_BACKEND": "another"}
+    commands = [
+        [*dask, "scheduler", "--host", address, "--dashboard-address", "127.0.0.1:0", "--no-show"]
+    ]
+    commands += 2 * [
+        [
+            *dask,
+            "worker",
+            address,
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--local-directory",
+            str(tmp_path),
+        ]
+    ]
+    environment = os.environ | {
+        "JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner",
+        "KERAS_BACKEND": "another",
+    }
     with open(tmp_path / "cluster.log", "w") as log:
         options = {"stdout": log, "stderr": log, "env": environment, "cwd": tmp_path}
         processes = [subprocess.Popen(command, **options) for command in commands]
@@ -257,7 +324,9 @@ def cluster(tmp_path):
         process.wait()
 
 
-def test_a_sweep_on_a_cluster_survives_a_worker_and_frees_the_others_when_it_is_killed(place, cluster):
+def test_a_sweep_on_a_cluster_survives_a_worker_and_frees_the_others_when_it_is_killed(
+    place, cluster
+):
     address, workers = cluster
     place.tell("hold_all")
     time.sleep(5)
@@ -265,11 +334,14 @@ def test_a_sweep_on_a_cluster_survives_a_worker_and_frees_the_others_when_it_is_
     kernels = place.wait_for(a0=1, b0=1)
     parents = {name: psutil.Process(pid).ppid() for name, pid in kernels.items()}
     assert sorted(parents.values()) == sorted(worker.pid for worker in workers), "one each"
-    killed, kept = (next(one for one in workers if one.pid == parents[name]) for name in ("a0", "b0"))
+    killed, kept = (
+        next(one for one in workers if one.pid == parents[name]) for name in ("a0", "b0")
+    )
     killed.kill()
     assert_gone([psutil.Process(kernels["a0"])] if psutil.pid_exists(kernels["a0"]) else [])
     driver.kill()
-    # The worker is the cluster's and stays; what it ran for this driver ends, and it is free for others.
+    # The worker is the cluster's and stays; what it ran for this driver ends, and it is free for
+    # others.
     assert_gone([psutil.Process(kernels["b0"])])
     assert kept.poll() is None
 
@@ -284,18 +356,51 @@ def test_a_sweep_on_a_cluster_survives_a_worker_and_frees_the_others_when_it_is_
 def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill(place):
     """The real template, on the digits, through the command; and beside it the same by hand."""
     notebook = nbformat.read(TRAIN, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell("import sys\nprint('warm:', 'keras' in sys.modules)"))
+    notebook.cells.insert(
+        0, nbformat.v4.new_code_cell("import sys\nprint('warm:', 'keras' in sys.modules)")
+    )
     nbformat.write(notebook, place.folder / "train.ipynb")
-    small = {"dataset": "digits", "train_size": 200, "validation_size": 100, "epochs": 1, "batch_size": 64}
-    command = [sys.executable, place.folder / "driver.py", "experiment", "eight", "--arm", "small", "--seeds", "1"]
+    small = {
+        "dataset": "digits",
+        "train_size": 200,
+        "validation_size": 100,
+        "epochs": 1,
+        "batch_size": 64,
+    }
+    command = [
+        sys.executable,
+        place.folder / "driver.py",
+        "experiment",
+        "eight",
+        "--arm",
+        "small",
+        "--seeds",
+        "1",
+    ]
     command += ["--dataset", "digits", "--epochs", "1", "--workers", "1", "--out", place.out]
     command += ["-p", "train_size=200", "-p", "validation_size=100"]
     options = [str(word) for name, value in small.items() for word in ("-p", name, value)]
-    by_hand = [sys.executable, "-m", "papermill", TRAIN, place.folder / "by_hand.ipynb", "--no-progress-bar", *options]
-    environment = {name: value for name, value in os.environ.items() if name != "JUPYTER_DEFAULT_PROVISIONER_NAME"}
+    by_hand = [
+        sys.executable,
+        "-m",
+        "papermill",
+        TRAIN,
+        place.folder / "by_hand.ipynb",
+        "--no-progress-bar",
+        *options,
+    ]
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "JUPYTER_DEFAULT_PROVISIONER_NAME"
+    }
     for one in (command, by_hand):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        place.processes.append(subprocess.Popen([str(word) for word in one], env=environment, **pipes, cwd=place.folder))
+        place.processes.append(
+            subprocess.Popen(
+                [str(word) for word in one], env=environment, **pipes, cwd=place.folder
+            )
+        )
     (code, output, errors), (by_hand, *_) = map(finish, place.processes)
     assert (code, by_hand) == (0, 0), output + errors
     assert "1 runs done" in output
@@ -311,11 +416,18 @@ def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill
     assert "epoch 1 of 1" in log, "a line a measurement"
     by_hand = (place.folder / "by_hand.ipynb").read_text()
     assert "gap_loss" in by_hand and "image/png" in by_hand
-    result = CliRunner().invoke(cli.app, ["results", "eight", "--out", str(place.out), "--metric", "test_accuracy"])
-    assert "small" in result.output and f"{row['test_accuracy']:+.3f}" in result.output and "digits" in result.output
+    result = CliRunner().invoke(
+        cli.app, ["results", "eight", "--out", str(place.out), "--metric", "test_accuracy"]
+    )
+    assert (
+        "small" in result.output
+        and f"{row['test_accuracy']:+.3f}" in result.output
+        and "digits" in result.output
+    )
 
 
-# What goes wrong ----------------------------------------------------------------------------------------------
+# What goes wrong
+# ----------------------------------------------------------------------------------------------
 
 
 def invoke(*arguments):
@@ -323,9 +435,16 @@ def invoke(*arguments):
 
 
 def test_a_full_disk_ends_the_sweep_with_one_sentence(place):
-    """A limit on the size of files is the nearest to a full disk that needs no rights: write() fails midway."""
-    limit = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500)); os.execv(sys.argv[1], sys.argv[1:])"
-    code, output, errors = finish(place.start("--workers", "1", prefix=(sys.executable, "-c", limit)))
+    """A limit on the size of files is the nearest to a full disk that needs no rights: write()
+    fails midway.
+    """
+    limit = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500));"
+        " os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    code, output, errors = finish(
+        place.start("--workers", "1", prefix=(sys.executable, "-c", limit))
+    )
     assert (code, errors) == (1, "")
     (line,) = [line for line in output.splitlines() if "Cannot write" in line]
     assert "File too large. Free some space" in line and "finished runs are kept" in line
@@ -338,8 +457,15 @@ class Finished:
 
     def result(self):
         row = json.dumps({"metrics": {"score": 1}, "provenance": {"backend": "none"}})
-        history = pd.DataFrame([(0, "train", "inference", "loss", 1.0)], columns=["epoch", "split", "mode", "metric", "value"])
-        return {"files": {"row.json": row.encode(), "history.parquet": history.to_parquet()}, "error": None, "seconds": 1.0}
+        history = pd.DataFrame(
+            [(0, "train", "inference", "loss", 1.0)],
+            columns=["epoch", "split", "mode", "metric", "value"],
+        )
+        return {
+            "files": {"row.json": row.encode(), "history.parquet": history.to_parquet()},
+            "error": None,
+            "seconds": 1.0,
+        }
 
 
 @pytest.fixture
@@ -373,7 +499,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     result = invoke("experiment", "eight", "--out", tmp_path / "file" / "results")
     assert result.exit_code == 1
-    assert "Cannot write to" in result.output and "--out" in result.output and "Traceback" not in result.output
+    assert (
+        "Cannot write to" in result.output
+        and "--out" in result.output
+        and "Traceback" not in result.output
+    )
 
 
 def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch):
@@ -384,7 +514,9 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch):
         assert f"No Dask scheduler answers at {address}" in result.output
 
 
-@pytest.mark.parametrize("name", ["runs.parquet", "history.parquet", "runs/*/row.json", "runs/*/history.parquet"])
+@pytest.mark.parametrize(
+    "name", ["runs.parquet", "history.parquet", "runs/*/row.json", "runs/*/history.parquet"]
+)
 def test_what_is_damaged_is_named_and_can_be_made_again(kept, name):
     folder, runs = kept
     if name.startswith("runs/"):
@@ -420,15 +552,25 @@ def test_what_two_sweeps_collect_at_a_time_is_made_up_for(kept):
     folder, runs = kept
     sweeps.collect(folder)
     history = pd.read_parquet(folder / "history.parquet")
-    history[history["key"] != runs[0].key].to_parquet(folder / "history.parquet")  # as an overtaken writer leaves it
+    history[history["key"] != runs[0].key].to_parquet(
+        folder / "history.parquet"
+    )  # as an overtaken writer leaves it
     assert len(sweeps.collect(folder)) == len(runs)
-    assert sorted(pd.read_parquet(folder / "history.parquet")["key"]) == sorted(run.key for run in runs)
+    assert sorted(pd.read_parquet(folder / "history.parquet")["key"]) == sorted(
+        run.key for run in runs
+    )
 
 
 def test_results_are_shown_by_arm_and_a_wrong_metric_is_named(kept, tmp_path):
     folder, runs = kept
     sweeps._keep(*[*experiments.plan("eight", seeds=[1], arms=["small"]), Finished()], folder)
-    sweeps._keep(*[*experiments.plan("eight", seeds=1, arms=["small"], parameters={"epochs": 7}), Finished()], folder)
+    sweeps._keep(
+        *[
+            *experiments.plan("eight", seeds=1, arms=["small"], parameters={"epochs": 7}),
+            Finished(),
+        ],
+        folder,
+    )
     table = sweeps.summary(sweeps.table("eight", folder.parent), ["score"])
     small = table[table["arm"] == "small"].to_dict("records")
     assert {"arm": "small", "changed": "", "seeds": 2, "score": "+1.000 [+1.000, +1.000]"} in small
@@ -438,30 +580,51 @@ def test_results_are_shown_by_arm_and_a_wrong_metric_is_named(kept, tmp_path):
         assert result.exit_code == 1
         assert f"There is no metric '{metric}'; there are: score, wall_seconds." in result.output
     assert "eight" in invoke("results", "--out", tmp_path / "empty").output
-    assert "There are no results of 'eight'" in invoke("results", "eight", "--out", tmp_path / "empty").output
+    assert (
+        "There are no results of 'eight'"
+        in invoke("results", "eight", "--out", tmp_path / "empty").output
+    )
     assert "Did you mean 'eight'?" in invoke("results", "eigth", "--out", folder.parent).output
 
 
 def test_a_run_that_diverged_is_not_averaged_away():
-    rows = pd.DataFrame({"arm": "a", "changed": "", "setting": "s", "seed": range(3), "loss": [1.0, float("nan"), 1.0]})
+    rows = pd.DataFrame(
+        {
+            "arm": "a",
+            "changed": "",
+            "setting": "s",
+            "seed": range(3),
+            "loss": [1.0, float("nan"), 1.0],
+        }
+    )
     assert list(sweeps.summary(rows, ["loss"])["loss"]) == ["not finite in 1 of 3"]
 
 
 def test_the_time_left_counts_all_workers():
-    left = sweeps._TimeLeft(4, workers=2)  # four runs of 100 s, of which the first two end a second apart
-    assert [left.after_one(now) for now in (100, 101, 200, 201)] == pytest.approx([100, 99.5, 1, 0], abs=2)
+    left = sweeps._TimeLeft(
+        4, workers=2
+    )  # four runs of 100 s, of which the first two end a second apart
+    assert [left.after_one(now) for now in (100, 101, 200, 201)] == pytest.approx(
+        [100, 99.5, 1, 0], abs=2
+    )
     alone = sweeps._TimeLeft(3, workers=1)
     assert [alone.after_one(now) for now in (10, 20, 30)] == [20, 10, 0]
     assert sweeps._TimeLeft(1, workers=8).after_one(5) == 0
 
 
-def test_the_revision_says_whether_the_course_was_changed_but_not_whether_its_tables_were(tmp_path, monkeypatch):
+def test_the_revision_says_whether_the_course_was_changed_but_not_whether_its_tables_were(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(sweeps, "RESULTS", tmp_path / "results")
     assert sweeps.revision()["revision"] == "unknown"  # downloaded, not cloned
     (tmp_path / "results").mkdir()
     for name in ("code.py", "results/table"):
         (tmp_path / name).write_text("")
-    for command in ("init -q", "add .", "-c user.name=n -c user.email=e -c commit.gpgsign=false commit -qm begin"):
+    for command in (
+        "init -q",
+        "add .",
+        "-c user.name=n -c user.email=e -c commit.gpgsign=false commit -qm begin",
+    ):
         subprocess.run(["git", *command.split()], cwd=tmp_path, check=True)
     clean = sweeps.revision()["revision"]
     assert clean and "dirty" not in clean

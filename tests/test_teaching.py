@@ -15,7 +15,9 @@ ROW = re.compile(r"^\| ([^|]+?), (\d+)(?:: [^|]*)? \|([^|]*)\|", flags=re.MULTIL
 def rows_of(path):
     """Section, minutes and question of each row about a lesson."""
     title = re.search(r"^# (.+)", nbformat.read(path, 4).cells[0].source)[1]
-    (part,) = re.findall(rf"^## Lesson {re.escape(title)}.*?(?=^## |\Z)", GUIDE, flags=re.MULTILINE | re.DOTALL)
+    (part,) = re.findall(
+        rf"^## Lesson {re.escape(title)}.*?(?=^## |\Z)", GUIDE, flags=re.MULTILINE | re.DOTALL
+    )
     assert "**Aim.**" in part and "**When late**" in part
     return [(name, int(minutes), ask.strip()) for name, minutes, ask in ROW.findall(part)]
 
@@ -32,11 +34,15 @@ def covers(row, title):
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_each_section_that_asks_has_its_question_in_the_guide(path):
     rows = rows_of(path)
-    text = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+    text = "\n".join(
+        cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown"
+    )
     sections = re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
     for title, words in sections:
         if "**Predict.**" in words:
-            assert [ask for name, _, ask in rows if covers(name, title) and ask], f"no question for section {title!r}"
+            assert [ask for name, _, ask in rows if covers(name, title) and ask], (
+                f"no question for section {title!r}"
+            )
     for name, _, _ in rows:
         assert any(covers(name, title) for title, _ in sections), f"there is no section {name!r}"
 

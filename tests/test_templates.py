@@ -1,4 +1,6 @@
-"""The templates of the experiments: their form, and that each runs by hand and puts out what a sweep collects."""
+"""The templates of the experiments: their form, and that each runs by hand and puts out what a
+sweep collects.
+"""
 
 import json
 from pathlib import Path
@@ -8,11 +10,14 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+
 from course import experiments
 
 TEMPLATES = sorted(path.stem for path in experiments.TEMPLATES.glob("*.ipynb"))
 SMALL = {"dataset": "digits", "train_size": 400, "validation_size": 150, "epochs": 2}
-ALWAYS = {f"{side}{metric}" for side in ("", "train_", "gap_") for metric in ("accuracy", "loss")} | {"seconds"}
+ALWAYS = {
+    f"{side}{metric}" for side in ("", "train_", "gap_") for metric in ("accuracy", "loss")
+} | {"seconds"}
 
 
 def cells(name, kind="code"):
@@ -49,7 +54,9 @@ def test_form(name):
     assert not any(cell.outputs or cell.execution_count for cell in code)
     assert code[-1].source.splitlines()[-1].startswith("sweeps.save(save_to")
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", ())]
-    assert len(tagged) == 1 and all("  # " in line or " = " in line for line in tagged[0].source.splitlines())
+    assert len(tagged) == 1 and all(
+        "  # " in line or " = " in line for line in tagged[0].source.splitlines()
+    )
     defaults = experiments.template_defaults(name)
     assert {"dataset", "seed", *experiments.PLUMBING} <= set(defaults)
     assert defaults["seed"] == 0 and not any(defaults[name] for name in experiments.PLUMBING)
@@ -61,19 +68,35 @@ def test_runs_by_hand(execute, name):
     assert set(metrics) >= ALWAYS
     assert np.isfinite(list(metrics.values())).all()
     assert list(history.columns) == ["epoch", "split", "mode", "metric", "value"]
-    last = history.query("split == 'validation' and mode == 'inference' and metric == 'loss'").iloc[-1]
+    last = history.query("split == 'validation' and mode == 'inference' and metric == 'loss'").iloc[
+        -1
+    ]
     assert last["epoch"] == 2 and last["value"] == metrics["loss"]
     assert metrics["gap_loss"] == pytest.approx(metrics["loss"] - metrics["train_loss"])
 
 
 def test_the_exact_statements_hold(execute):
     _, found, history = execute("exact", seed=1)
-    assert not len(history) and list(history.columns) == ["epoch", "split", "mode", "metric", "value"]
+    assert not len(history) and list(history.columns) == [
+        "epoch",
+        "split",
+        "mode",
+        "metric",
+        "value",
+    ]
     zero = [
-        "formula_error", "undo_error", "normalized_mean", "normalized_variance_error", "channel_error",
-        "inference_difference", "inverted_error", "inverted_training_error", "ensemble_error", "per_token_error",
+        "formula_error",
+        "undo_error",
+        "normalized_mean",
+        "normalized_variance_error",
+        "channel_error",
+        "inference_difference",
+        "inverted_error",
+        "inverted_training_error",
+        "ensemble_error",
+        "per_token_error",
         "group_norm_all_error",
-    ]  # fmt: skip
+    ]
     assert {name: found[name] for name in zero} == pytest.approx(dict.fromkeys(zero, 0), abs=2e-5)
     assert found["keras_epsilon"] == 1e-3 and found["normalized_variance_minus_one"] > 1e-4
     assert found["epsilon_effect"] == pytest.approx(np.sqrt(2e-3 / 1.01e-3) - 1, abs=1e-3)
@@ -89,10 +112,14 @@ def test_the_exact_statements_hold(execute):
 
 def test_a_ghost_batch_of_the_whole_batch_is_batch_norm(execute):
     ghost, metrics, _ = execute("ghost", ghost_size=50, batch_size=50, measure=["recomputed"])
-    plain, expected, _ = execute("train", options={"norm": "batch"}, batch_size=50, measure=["recomputed"])
+    plain, expected, _ = execute(
+        "train", options={"norm": "batch"}, batch_size=50, measure=["recomputed"]
+    )
     assert metrics["loss"] == pytest.approx(expected["loss"], abs=1e-4)
     assert metrics["recomputed_loss"] == pytest.approx(expected["recomputed_loss"], abs=1e-4)
-    np.testing.assert_allclose(ghost["run"].model.get_weights()[0], plain["run"].model.get_weights()[0], atol=1e-4)
+    np.testing.assert_allclose(
+        ghost["run"].model.get_weights()[0], plain["run"].model.get_weights()[0], atol=1e-4
+    )
 
 
 def test_each_ghost_batch_has_statistics_of_its_own(execute):
@@ -128,9 +155,17 @@ def test_the_transformers_differ_in_the_norm_and_start_equal(execute):
         starts = [weight for weight in model.trainable_weights if "kernel" in weight.path]
         first = starts if norm == "layer" else first
         assert all(np.array_equal(one, other) for one, other in zip(first, starts, strict=True))
-    assert kinds["batch"].count("BatchNormalization") == kinds["layer"].count("LayerNormalization") == 3
+    assert (
+        kinds["batch"].count("BatchNormalization")
+        == kinds["layer"].count("LayerNormalization")
+        == 3
+    )
     assert kinds["rms"].count("RMSNormalization") == kinds["none"].count("Identity") == 3
-    batch = [layer for layer in variables["run"].model.layers if type(layer).__name__ == "BatchNormalization"]
+    batch = [
+        layer
+        for layer in variables["run"].model.layers
+        if type(layer).__name__ == "BatchNormalization"
+    ]
     assert len(batch) == 3 and all(layer.momentum == 0.9 for layer in batch)
     with pytest.raises(ValueError, match="Did you mean 'layer'"):
         execute("transformer", norm="layers")

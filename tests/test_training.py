@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+
 from course import models, reference, training
 from course.training import Config
 
@@ -43,8 +44,12 @@ def test_it_learns(digits):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"norm": "batch", "rate": 0.5, "augmentation": "shift_flip"}, {"norm": "batch", "drift": 0.3},
-     {"augmentation": "pixel_shift_flip_erase"}],
+    [
+        {},
+        {"norm": "batch", "rate": 0.5, "augmentation": "shift_flip"},
+        {"norm": "batch", "drift": 0.3},
+        {"augmentation": "pixel_shift_flip_erase"},
+    ],
 )
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(digits, options):
     config = with_options(**options)
@@ -58,7 +63,9 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(digits, optio
     assert not np.allclose(weights(first)[0], weights(other)[0])
 
 
-@pytest.mark.skipif(keras.config.backend() != "jax", reason="TensorFlow runs such a step as a graph anyway")
+@pytest.mark.skipif(
+    keras.config.backend() != "jax", reason="TensorFlow runs such a step as a graph anyway"
+)
 @pytest.mark.parametrize("augmentation", models.AUGMENTATIONS)
 def test_jax_compiles_a_step_with_augmentation(digits, augmentation):
     """Keras would leave it alone, and each step would take many times as long."""
@@ -67,14 +74,19 @@ def test_jax_compiles_a_step_with_augmentation(digits, augmentation):
 
 def test_the_provenance_names_the_graphics_card(digits, monkeypatch):
     def found(device):
-        monkeypatch.setattr(keras.ops, "convert_to_tensor", lambda value: SimpleNamespace(device=device))
+        monkeypatch.setattr(
+            keras.ops, "convert_to_tensor", lambda value: SimpleNamespace(device=device)
+        )
         return training._provenance(digits)["machine"]
 
     for device in ("cpu", "TFRT_CPU_0", "/job:localhost/replica:0/task:0/device:CPU:0"):
         assert found(device).endswith(" cores")
     answer = subprocess.CompletedProcess([], 0, "Some Card 3000\n")
     monkeypatch.setattr(training.subprocess, "run", lambda *command, **options: answer)
-    for device in ("cuda:0", "/job:localhost/replica:0/task:0/device:GPU:0"):  # JAX's and PyTorch's; TensorFlow's
+    for device in (
+        "cuda:0",
+        "/job:localhost/replica:0/task:0/device:GPU:0",
+    ):  # JAX's and PyTorch's; TensorFlow's
         assert found(device).endswith(" cores, Some Card 3000")
 
     def missing(*command, **options):
@@ -108,7 +120,9 @@ def test_no_step_has_a_left_over_batch(digits):
 
 
 def test_training_loss_is_measured_again_without_dropout(digits):
-    run = training.train(with_options(replace(FAST, epochs=10), rate=0.5, width=64), digits, measure_size=400)
+    run = training.train(
+        with_options(replace(FAST, epochs=10), rate=0.5, width=64), digits, measure_size=400
+    )
     logged, measured = run.final("loss", "train", "training"), run.final("loss", "train")
     assert logged > 1.3 * measured
     expected = training.evaluate(run.model, digits.x_train[:400], digits.y_train[:400])
@@ -124,7 +138,9 @@ def test_the_logged_loss_is_that_of_keras_fit(digits):
         digits.x_train[order], digits.y_train[order], batch_size=50, shuffle=False, verbose=0
     )
     for metric in ("loss", "accuracy"):
-        assert run.final(metric, "train", "training") == pytest.approx(fitted.history[metric][0], rel=1e-4)
+        assert run.final(metric, "train", "training") == pytest.approx(
+            fitted.history[metric][0], rel=1e-4
+        )
 
 
 def test_evaluate_agrees_with_keras(digits):
@@ -137,7 +153,9 @@ def test_evaluate_agrees_with_keras(digits):
 
 @pytest.mark.parametrize("options", [{"norm": "batch", "rate": 0.5}, {"augmentation": "shift"}])
 def test_the_history_holds_what_the_trained_model_gives(digits, options):
-    """It is measured on the compiled twin that takes the steps; the model that is handed out must agree."""
+    """It is measured on the compiled twin that takes the steps; the model that is handed out must
+    agree.
+    """
     for seed in (0, 1):  # the second run finds a twin that has been used
         run = training.train(replace(with_options(**options), seed=seed), digits, measure_size=150)
         for split, x, y in (
@@ -149,12 +167,16 @@ def test_the_history_holds_what_the_trained_model_gives(digits, options):
 
 
 def test_many_arms_one_after_the_other_bring_no_warning(digits, caplog):
-    """TensorFlow warns, in the middle of a lesson, when about half of the latest calls of a function had to trace it."""
+    """TensorFlow warns, in the middle of a lesson, when about half of the latest calls of a
+    function had to trace it.
+    """
     logger = logging.getLogger("tensorflow")
     logger.addHandler(caplog.handler)  # it hands nothing on to the root, where pytest listens
     try:
         for width in range(8, 15):
-            training.train(with_options(replace(FAST, epochs=1), width=width), digits, measure_size=130)
+            training.train(
+                with_options(replace(FAST, epochs=1), width=width), digits, measure_size=130
+            )
     finally:
         logger.removeHandler(caplog.handler)
     assert not caplog.messages
@@ -172,7 +194,9 @@ def test_interrupting_keeps_what_was_done(digits, monkeypatch, capsys):
 
     def interrupted(*arguments, **options):
         calls.append(1)
-        if len(calls) == 1 + 2 * 8 + 4:  # one to compile, two epochs, and in the middle of the third
+        if (
+            len(calls) == 1 + 2 * 8 + 4
+        ):  # one to compile, two epochs, and in the middle of the third
             raise KeyboardInterrupt
         return step(*arguments, **options)
 
@@ -184,7 +208,8 @@ def test_interrupting_keeps_what_was_done(digits, monkeypatch, capsys):
     assert not run.completed
     assert list(run.curve("loss").index) == [0, 1, 2]
     assert "epochs finished so far" in capsys.readouterr().out
-    # The model is the one that the last row of the history describes, and the next run is none the worse.
+    # The model is the one that the last row of the history describes, and the next run is none the
+    # worse.
     measured = training.evaluate(run.model, digits.x_validation, digits.y_validation)
     assert measured["loss"] == pytest.approx(run.final("loss"), rel=1e-5)
     monkeypatch.setattr(keras.Model, "train_on_batch", step)
@@ -195,11 +220,17 @@ def test_interrupting_keeps_what_was_done(digits, monkeypatch, capsys):
     "config",
     [
         with_options(norm="batch", rate=0.5),
-        with_options(replace(FAST, optimizer="sgd", learning_rate=0.1, schedule="cosine"), norm="batch", drift=0.3),
+        with_options(
+            replace(FAST, optimizer="sgd", learning_rate=0.1, schedule="cosine"),
+            norm="batch",
+            drift=0.3,
+        ),
     ],
 )
 def test_what_was_trained_before_leaves_no_trace(digits, config):
-    """The seeds of an arm share one compiled step; weights, masks and optimizer must not carry over."""
+    """The seeds of an arm share one compiled step; weights, masks and optimizer must not carry
+    over.
+    """
     after_others = training.repeat(config, digits, seeds=[0, 1, 2])
     training._ENGINES.clear()
     alone = training.train(replace(config, seed=2), digits)
@@ -239,7 +270,9 @@ def test_a_builder_of_ones_own_is_trained_like_those_of_the_course(digits):
 
 
 def test_a_builder_defined_anew_is_not_taken_for_the_old_one(digits):
-    """As when a notebook cell is changed and run again: the compiled model of the old one must not serve."""
+    """As when a notebook cell is changed and run again: the compiled model of the old one must not
+    serve.
+    """
 
     def builder(width):
         def build(input_shape, classes, *, seed):
@@ -257,15 +290,21 @@ def test_measuring_less_often_changes_nothing_but_the_epochs_measured(digits):
     often, seldom = training.train(config, digits), training.train(config, digits, measure_every=2)
     assert list(seldom.curve("loss").index) == [0, 2, 4, 5]
     assert list(seldom.curve("loss", "train", "training").index) == [1, 2, 3, 4, 5]
-    np.testing.assert_allclose(seldom.curve("loss"), often.curve("loss").loc[[0, 2, 4, 5]], atol=1e-6)
+    np.testing.assert_allclose(
+        seldom.curve("loss"), often.curve("loss").loc[[0, 2, 4, 5]], atol=1e-6
+    )
 
 
 class TestCheckpoint:
-    config = with_options(replace(FAST, epochs=4, schedule="cosine"), norm="batch", rate=0.3, augmentation="shift")
+    config = with_options(
+        replace(FAST, epochs=4, schedule="cosine"), norm="batch", rate=0.3, augmentation="shift"
+    )
 
     @pytest.fixture
     def killed(self, digits, monkeypatch, tmp_path):
-        """A training killed in its third epoch: the path of what it left, and how often a step was taken since."""
+        """A training killed in its third epoch: the path of what it left, and how often a step was
+        taken since.
+        """
         steps, step = [], keras.Model.train_on_batch
 
         def counted(model, *arguments, **options):
@@ -338,23 +377,31 @@ def test_a_cosine_schedule_ends_at_zero(digits):
 
 
 def test_adamw_takes_a_tenth_of_the_learning_rate_off_each_weight(digits):
-    """What the plain step does not: beside Adam, the weights after one step are smaller by that part (decoupled)."""
+    """What the plain step does not: beside Adam, the weights after one step are smaller by that
+    part (decoupled).
+    """
     x, y, after = digits.x_train[:50], digits.y_train[:50], {}
     for optimizer in ("adam", "adamw"):
         model = training.build(replace(FAST, optimizer=optimizer), digits)
         before = keras.ops.convert_to_numpy(model.get_layer("dense_1").kernel)
         model.train_on_batch(x, y)
         after[optimizer] = keras.ops.convert_to_numpy(model.get_layer("dense_1").kernel)
-    np.testing.assert_allclose(after["adam"] - after["adamw"], 0.1 * FAST.learning_rate * before, atol=1e-6)
+    np.testing.assert_allclose(
+        after["adam"] - after["adamw"], 0.1 * FAST.learning_rate * before, atol=1e-6
+    )
     assert np.abs(before).max() > 0.1
 
 
 def test_a_whole_number_is_a_learning_rate_too(digits):
-    assert float(training.build(replace(FAST, learning_rate=1), digits).optimizer.learning_rate) == 1
+    assert (
+        float(training.build(replace(FAST, learning_rate=1), digits).optimizer.learning_rate) == 1
+    )
 
 
 def test_batch_norm_momentum_reaches_the_layers(digits):
-    model = training.build(with_options(replace(FAST, batch_norm_momentum=0.7), norm="batch"), digits)
+    model = training.build(
+        with_options(replace(FAST, batch_norm_momentum=0.7), norm="batch"), digits
+    )
     assert model.get_layer("norm_1").momentum == 0.7
 
 
@@ -365,18 +412,31 @@ class TestRecording:
         assert sorted(table["step"].unique()) == [0, 4, 8, 12, 16]
 
         def last(layer, quantity):
-            return table.query("step == 16 and layer == @layer and quantity == @quantity")["value"].to_numpy()
+            return table.query("step == 16 and layer == @layer and quantity == @quantity")[
+                "value"
+            ].to_numpy()
 
         norm = run.model.get_layer("norm_1")
-        np.testing.assert_allclose(last("norm_1", "moving_mean"), keras.ops.convert_to_numpy(norm.moving_mean))
-        assert last("norm_1", "mean") == pytest.approx(keras.ops.convert_to_numpy(norm.beta), abs=1e-4)
-        dense = digits.x_train[:256].reshape(256, -1) @ keras.ops.convert_to_numpy(run.model.get_layer("dense_1").kernel)
+        np.testing.assert_allclose(
+            last("norm_1", "moving_mean"), keras.ops.convert_to_numpy(norm.moving_mean)
+        )
+        assert last("norm_1", "mean") == pytest.approx(
+            keras.ops.convert_to_numpy(norm.beta), abs=1e-4
+        )
+        dense = digits.x_train[:256].reshape(256, -1) @ keras.ops.convert_to_numpy(
+            run.model.get_layer("dense_1").kernel
+        )
         np.testing.assert_allclose(last("dense_1", "inference_mean"), dense.mean(axis=0), atol=1e-5)
-        np.testing.assert_allclose(last("dense_1", "variance"), dense.var(axis=0), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(
+            last("dense_1", "variance"), dense.var(axis=0), rtol=1e-3, atol=1e-6
+        )
 
     def test_recording_does_not_disturb_the_run(self, digits):
         config = with_options(norm="batch")
-        plain, recorded = training.train(config, digits), training.train(config, digits, record_every=1)
+        plain, recorded = (
+            training.train(config, digits),
+            training.train(config, digits, record_every=1),
+        )
         for one, two in zip(weights(plain), weights(recorded), strict=True):
             np.testing.assert_allclose(one, two, atol=1e-6)
 
@@ -387,7 +447,9 @@ class TestRecording:
 
 class TestCall:
     def test_agrees_with_the_model_in_inference_mode(self, digits):
-        model = training.train(with_options(norm="batch", rate=0.4, augmentation="shift"), digits).model
+        model = training.train(
+            with_options(norm="batch", rate=0.4, augmentation="shift"), digits
+        ).model
         x = digits.x_validation[:20]
         # Said, not left out: Keras's augmentation layers are *on* in a bare `model(x)`.
         expected = keras.ops.convert_to_numpy(model(x, training=False))
@@ -405,7 +467,10 @@ class TestCall:
 
     def test_switches_dropout_alone(self, digits):
         model = training.train(with_options(norm="batch", rate=0.4), digits).model
-        x, before = digits.x_validation[:20], [keras.ops.convert_to_numpy(weight).copy() for weight in model.weights]
+        x, before = (
+            digits.x_validation[:20],
+            [keras.ops.convert_to_numpy(weight).copy() for weight in model.weights],
+        )
         one, two = (training.call(model, x, keras.layers.Dropout) for _ in range(2))
         assert np.abs(one - two).max() > 1e-3, "a new mask at each call"
         for weight, old in zip(model.weights, before, strict=True):
@@ -414,10 +479,16 @@ class TestCall:
     def test_recomputed_statistics_are_those_of_the_data(self, digits):
         model = training.train(with_options(norm="batch", rate=0.4), digits).model
         training.recompute_statistics(model, digits.x_train, batch_size=400)
-        inputs = digits.x_train.reshape(400, -1) @ keras.ops.convert_to_numpy(model.get_layer("dense_1").kernel)
+        inputs = digits.x_train.reshape(400, -1) @ keras.ops.convert_to_numpy(
+            model.get_layer("dense_1").kernel
+        )
         norm = model.get_layer("norm_1")
-        np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_mean), inputs.mean(axis=0), atol=1e-5)
-        np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_variance), inputs.var(axis=0), rtol=1e-3)
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(norm.moving_mean), inputs.mean(axis=0), atol=1e-5
+        )
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(norm.moving_variance), inputs.var(axis=0), rtol=1e-3
+        )
         assert norm.momentum == FAST.batch_norm_momentum
 
     def test_frozen_layers_get_new_statistics_too_and_stay_frozen(self, digits):
@@ -425,18 +496,30 @@ class TestCall:
         norm = model.get_layer("norm_1")
         norm.trainable = False
         training.recompute_statistics(model, digits.x_train * 0.5, batch_size=400)
-        inputs = 0.5 * digits.x_train.reshape(400, -1) @ keras.ops.convert_to_numpy(model.get_layer("dense_1").kernel)
-        np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_mean), inputs.mean(axis=0), atol=1e-5)
+        inputs = (
+            0.5
+            * digits.x_train.reshape(400, -1)
+            @ keras.ops.convert_to_numpy(model.get_layer("dense_1").kernel)
+        )
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(norm.moving_mean), inputs.mean(axis=0), atol=1e-5
+        )
         assert norm.trainable is False
 
     def test_recomputing_weighs_all_batches_alike(self, digits):
         model = training.train(with_options(norm="batch"), digits).model
         training.recompute_statistics(model, digits.x_train, batch_size=100)
-        inputs = digits.x_train.reshape(400, -1) @ keras.ops.convert_to_numpy(model.get_layer("dense_1").kernel)
+        inputs = digits.x_train.reshape(400, -1) @ keras.ops.convert_to_numpy(
+            model.get_layer("dense_1").kernel
+        )
         norm = model.get_layer("norm_1")
-        np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_mean), inputs.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(norm.moving_mean), inputs.mean(axis=0), atol=1e-5
+        )
         variances = inputs.reshape(4, 100, -1).var(axis=1).mean(axis=0)
-        np.testing.assert_allclose(keras.ops.convert_to_numpy(norm.moving_variance), variances, rtol=1e-3)
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(norm.moving_variance), variances, rtol=1e-3
+        )
 
 
 def test_gradients_agree_with_finite_differences_and_leave_the_model_alone(digits):
@@ -454,10 +537,14 @@ def test_gradients_agree_with_finite_differences_and_leave_the_model_alone(digit
 
 
 def test_gradients_far_smaller_than_the_weights_are_not_lost_to_rounding(digits):
-    """Without biases the gradient of a hidden layer goes as the product of the *other* layers' scales."""
+    """Without biases the gradient of a hidden layer goes as the product of the *other* layers'
+    scales.
+    """
     x, y = digits.x_train[:50], digits.y_train[:50]
     half, quarter = (
-        training.gradients(training.build(with_options(depth=12, initial_scale=scale), digits), x, y)
+        training.gradients(
+            training.build(with_options(depth=12, initial_scale=scale), digits), x, y
+        )
         for scale in (0.5, 0.25)
     )
     for layer in range(1, 13):
@@ -478,7 +565,7 @@ def test_gradient_through_batch_norm_is_that_of_the_reference(digits):
     flat = x.reshape(50, -1).astype("float64")
     normed, cache = reference.batch_norm_train(
         flat @ value("dense_1", "kernel"), value("norm_1", "gamma"), value("norm_1", "beta")
-    )  # fmt: skip
+    )
     logits = np.maximum(normed, 0) @ value("output", "kernel") + value("output", "bias")
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities /= probabilities.sum(axis=1, keepdims=True)

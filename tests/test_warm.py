@@ -15,11 +15,14 @@ import browser
 import psutil
 import pytest
 import requests
-from course import cli, warm
 from jupyter_client import BlockingKernelClient
 
+from course import cli, warm
+
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork: kernels start as ever")
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="this system cannot fork: kernels start as ever"
+)
 
 SETTINGS = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "300"}
 # What a user of kernels does; `say` runs code in a kernel and prints what that prints.
@@ -42,8 +45,11 @@ def user(code, **environment):
     """A process of its own that runs kernels; its output, line by line."""
     done = subprocess.run(
         [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
-        env=os.environ | SETTINGS | environment, capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+        env=os.environ | SETTINGS | environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -117,7 +123,9 @@ def answers(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["first", "second"])
 def test_a_warm_kernel_is_a_kernel_like_any_other(answers, name):
-    """It has Keras imported and can train; it is in its folder, with its environment, path and main module."""
+    """It has Keras imported and can train; it is in its folder, with its environment, path and main
+    module.
+    """
     assert answers[name][1:6] == ["True False False", "42 digits False", "__main__ True", "2", "0"]
 
 
@@ -135,7 +143,10 @@ def test_what_differs_gets_a_normal_kernel(answers, difference):
 
 
 def test_a_failure_gives_a_normal_kernel_and_says_why(answers):
-    assert answers["failure"] == ["No warm kernel (OSError: no more processes); starting a normal one.", "False"]
+    assert answers["failure"] == [
+        "No warm kernel (OSError: no more processes); starting a normal one.",
+        "False",
+    ]
 
 
 def test_another_python_gets_a_normal_kernel():
@@ -178,7 +189,11 @@ def test_nothing_outlives_a_killed_user():
         time.sleep(300)
     """)
     process = subprocess.Popen(
-        [sys.executable, "-c", code], env=os.environ | SETTINGS, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", code],
+        env=os.environ | SETTINGS,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     with process:
         assert process.stdout.readline() == "started\n"
@@ -192,15 +207,22 @@ def test_nothing_outlives_a_killed_user():
         assert not alive
 
 
-# --- JupyterLab as `course lab` starts it ---------------------------------------------------------------
+# --- JupyterLab as `course lab` starts it
+# ---------------------------------------------------------------
 
 
 def test_course_lab_asks_for_warm_kernels_but_the_user_decides(monkeypatch):
     monkeypatch.setattr(cli, "WARM_SYSTEM", True)
-    assert cli.lab_environment({"A": "b"}) == {"A": "b", "JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm", "COURSE_WARM_SECONDS": "60"}
+    assert cli.lab_environment({"A": "b"}) == {
+        "A": "b",
+        "JUPYTER_DEFAULT_PROVISIONER_NAME": "course-warm",
+        "COURSE_WARM_SECONDS": "60",
+    }
     off = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner", "COURSE_WARM_SECONDS": "0"}
     assert cli.lab_environment(off) == off
-    monkeypatch.setattr(cli, "entry_points", lambda **which: ())  # installed before there were warm kernels
+    monkeypatch.setattr(
+        cli, "entry_points", lambda **which: ()
+    )  # installed before there were warm kernels
     assert cli.lab_environment({"A": "b"}) == {"A": "b"}
     monkeypatch.undo()
     monkeypatch.setattr(cli, "WARM_SYSTEM", False)
@@ -208,7 +230,9 @@ def test_course_lab_asks_for_warm_kernels_but_the_user_decides(monkeypatch):
     assert "warm" not in " ".join(cli.lab_command([], ROOT))
 
 
-@pytest.mark.parametrize(("chosen", "begins"), [("course-warm", True), ("local-provisioner", False), (None, False)])
+@pytest.mark.parametrize(
+    ("chosen", "begins"), [("course-warm", True), ("local-provisioner", False), (None, False)]
+)
 def test_the_import_begins_with_the_server_only_where_it_is_wanted(monkeypatch, chosen, begins):
     begun = []
     monkeypatch.setattr(warm._server, "start", lambda: begun.append(True))
@@ -236,28 +260,51 @@ def test_a_failed_import_is_said_once_and_no_kernel_waits_for_it(monkeypatch, ca
 @contextmanager
 def course_lab(scratch, **environment):
     """`course lab` in a session of its own: its process, its address and the headers that it wants."""
-    folders = "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"
+    folders = (
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "JUPYTERLAB_SETTINGS_DIR",
+        "JUPYTERLAB_WORKSPACES_DIR",
+    )
     fresh = {name: str(scratch / name.lower()) for name in folders}
     token = secrets.token_hex(8)
-    options = ["--no-browser", "--port-retries=200", f"--IdentityProvider.token={token}", "--allow-root"]
+    options = [
+        "--no-browser",
+        "--port-retries=200",
+        f"--IdentityProvider.token={token}",
+        "--allow-root",
+    ]
     plain = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     with (scratch / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "course.cli", "lab", *options], cwd=ROOT, env=plain | fresh | environment,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "course.cli", "lab", *options],
+            cwd=ROOT,
+            env=plain | fresh | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     try:
-        address = browser.wait_for_address(process, scratch / "jupyter_runtime_dir", scratch / "log")
+        address = browser.wait_for_address(
+            process, scratch / "jupyter_runtime_dir", scratch / "log"
+        )
         yield process, address.split("?")[0], {"Authorization": f"token {token}"}
     finally:
-        started = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
+        started = (
+            [process, *psutil.Process(process.pid).children(recursive=True)]
+            if process.poll() is None
+            else []
+        )
         for one in started:
             one.kill()
         process.wait(20)
 
 
 def nothing_is_left(processes, seconds):
-    """Wait for processes to end, however they were told to; those that stay are killed and are a failure."""
+    """Wait for processes to end, however they were told to; those that stay are killed and are a
+    failure.
+    """
     gone, alive = psutil.wait_procs(processes, timeout=seconds)
     for one in alive:
         one.kill()
@@ -274,7 +321,9 @@ def test_course_lab_starts_warm_kernels_and_leaves_nothing_when_killed(tmp_path)
             return answer.json() if answer.content else None
 
         def connect(kernel):
-            client = BlockingKernelClient(connection_file=str(tmp_path / "jupyter_runtime_dir" / f"kernel-{kernel}.json"))
+            client = BlockingKernelClient(
+                connection_file=str(tmp_path / "jupyter_runtime_dir" / f"kernel-{kernel}.json")
+            )
             client.load_connection_file()
             client.start_channels()
             client.wait_for_ready(timeout=300)
@@ -284,7 +333,11 @@ def test_course_lab_starts_warm_kernels_and_leaves_nothing_when_killed(tmp_path)
             lines = []
             hook = lambda message: lines.append(message["content"].get("text", ""))  # noqa: E731
             reply = client.execute_interactive(code, output_hook=hook, timeout=300)
-            return "".join(lines).strip() if reply["content"]["status"] == "ok" else reply["content"]["ename"]
+            return (
+                "".join(lines).strip()
+                if reply["content"]["status"] == "ok"
+                else reply["content"]["ename"]
+            )
 
         asked = "import sys; print('keras' in sys.modules, 'before' in globals())"
         first = connect(post("")["id"])
@@ -298,7 +351,10 @@ def test_course_lab_starts_warm_kernels_and_leaves_nothing_when_killed(tmp_path)
         time.sleep(2)
         post(f"/{kernel}/interrupt")
         reply = second.get_shell_msg(timeout=120)
-        assert (reply["parent_header"]["msg_id"], reply["content"].get("ename")) == (number, "KeyboardInterrupt")
+        assert (reply["parent_header"]["msg_id"], reply["content"].get("ename")) == (
+            number,
+            "KeyboardInterrupt",
+        )
         assert answer(second, asked) == "True True"
         post(f"/{kernel}/restart")
         second.wait_for_ready(timeout=300)

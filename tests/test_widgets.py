@@ -1,4 +1,6 @@
-"""Explorers: what they compute, that each control moves the picture, and what stands in without a kernel."""
+"""Explorers: what they compute, that each control moves the picture, and what stands in without a
+kernel.
+"""
 
 from pathlib import Path
 
@@ -6,11 +8,17 @@ import keras
 import nbformat
 import numpy as np
 import pytest
+
 from course import intervals, widgets
 
 EXPLORERS = (
-    "batch_norm_formula", "moving_statistics", "batch_size_noise", "dropout_mask", "rates_by_layer", "variance_shift",
-)  # fmt: skip
+    "batch_norm_formula",
+    "moving_statistics",
+    "batch_size_noise",
+    "dropout_mask",
+    "rates_by_layer",
+    "variance_shift",
+)
 MEASURED = intervals.mean_interval([0.2, 0.3, 0.4])
 
 
@@ -28,7 +36,11 @@ def others(value, choices):
     """Two values of a control that are not its default."""
     if choices is bool:
         return [not value]
-    everything = choices if isinstance(choices, list) else list(np.arange(choices[0], choices[1] + 1e-9, choices[2]))
+    everything = (
+        choices
+        if isinstance(choices, list)
+        else list(np.arange(choices[0], choices[1] + 1e-9, choices[2]))
+    )
     cast = type(value)
     return [cast(one) for one in (everything[0], everything[-1]) if one != value]
 
@@ -63,17 +75,21 @@ def test_each_control_moves_the_picture_and_the_way_back_leads_back(name):
     assert before.ndim == 3 and before.std() > 10, "not an empty picture"
     for control, (_, value, choices) in explorer.controls.items():
         for other in others(value, choices):
-            assert (drawn(explorer, **{control: other}) != before).any(), f"{control}={other} changes nothing"
+            assert (drawn(explorer, **{control: other}) != before).any(), (
+                f"{control}={other} changes nothing"
+            )
     np.testing.assert_array_equal(drawn(explorer), before, "something was left behind")
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_extreme_values_stay_inside_the_picture(name):
-    """No warning, no error, and words and marks within the margins: the outermost pixels stay white."""
+    """No warning, no error, and words and marks within the margins: the outermost pixels stay
+    white.
+    """
     explorer = getattr(widgets, name)()
     for end in (0, -1):
         values = {
-            control: (choices[end] if isinstance(choices, list) else type(value)(choices[:2][end]))
+            control: choices[end] if isinstance(choices, list) else type(value)(choices[:2][end])
             for control, (_, value, choices) in explorer.controls.items()
         }
         picture = drawn(explorer, **values)
@@ -84,7 +100,12 @@ def test_extreme_values_stay_inside_the_picture(name):
 @pytest.mark.parametrize("name", [*EXPLORERS, "predict_first"])
 def test_a_lesson_shows_it(name):
     lessons = (Path(__file__).parent.parent / "notebooks").glob("[0-9][0-9]_*.ipynb")
-    cells = [cell for lesson in lessons for cell in nbformat.read(lesson, 4).cells if cell.cell_type == "code"]
+    cells = [
+        cell
+        for lesson in lessons
+        for cell in nbformat.read(lesson, 4).cells
+        if cell.cell_type == "code"
+    ]
     assert any(cell.source.startswith(f"widgets.{name}(") for cell in cells)
 
 
@@ -127,7 +148,9 @@ def test_moving_a_control_puts_up_a_new_picture(name, monkeypatch):
 
 
 def test_every_control_has_a_label_and_can_be_reached_by_keyboard(monkeypatch):
-    """Sliders, radio buttons and buttons take the arrow keys or the space bar; a label says what they move."""
+    """Sliders, radio buttons and buttons take the arrow keys or the space bar; a label says what
+    they move.
+    """
     front = Front(monkeypatch)
     monkeypatch.delenv("COURSE_WIDGETS", raising=False)
     kinds = widgets.ipywidgets
@@ -137,7 +160,11 @@ def test_every_control_has_a_label_and_can_be_reached_by_keyboard(monkeypatch):
             assert widget.description
             assert isinstance(
                 widget,
-                kinds.IntSlider | kinds.FloatSlider | kinds.SelectionSlider | kinds.RadioButtons | kinds.ToggleButton,
+                kinds.IntSlider
+                | kinds.FloatSlider
+                | kinds.SelectionSlider
+                | kinds.RadioButtons
+                | kinds.ToggleButton,
             )
     assert front.shown
 
@@ -146,12 +173,16 @@ def test_every_control_has_a_label_and_can_be_reached_by_keyboard(monkeypatch):
 
 
 def test_columns_are_those_of_keras():
-    x, x_hat, y = widgets.batch_norm_columns(batch=4, spread=0.1, gamma=-2.0, beta=1.5, epsilon=1e-2).T
+    x, x_hat, y = widgets.batch_norm_columns(
+        batch=4, spread=0.1, gamma=-2.0, beta=1.5, epsilon=1e-2
+    ).T
     layer = keras.layers.BatchNormalization(epsilon=1e-2)
     layer.build((None, 1))
     layer.gamma.assign([-2.0])
     layer.beta.assign([1.5])
-    np.testing.assert_allclose(layer(x[:, None].astype("float32"), training=True)[:, 0], y, atol=1e-4)
+    np.testing.assert_allclose(
+        layer(x[:, None].astype("float32"), training=True)[:, 0], y, atol=1e-4
+    )
     assert x_hat.var() == pytest.approx(x.var() / (x.var() + 1e-2))
 
 
@@ -170,7 +201,9 @@ def test_a_pair_says_nothing_but_its_order_and_noise_falls_with_the_batch():
     assert np.quantile(np.abs(np.abs(widgets.batch_noise(2)) - 1), 0.9) < 0.1
     spread = [widgets.batch_noise(size).std() for size in widgets.SIZES]
     assert spread == sorted(spread, reverse=True)
-    assert spread[-1] * np.sqrt(widgets.SIZES[-1]) == pytest.approx(np.sqrt(1.5), rel=0.05)  # 1 (mean) + 1/2 (sd)
+    assert spread[-1] * np.sqrt(widgets.SIZES[-1]) == pytest.approx(
+        np.sqrt(1.5), rel=0.05
+    )  # 1 (mean) + 1/2 (sd)
 
 
 @pytest.mark.parametrize(("convention", "scale"), [("inverted", 1.0), ("classic", 0.4)])
@@ -187,9 +220,12 @@ def test_noise_begins_behind_the_first_dropout_and_grows_with_the_rate():
     half = widgets.noise_by_layer(0, 0, 0.5, 0)
     assert (half[:2] < 1e-12).all() and (half[2:] > 0).all()
     assert (widgets.noise_by_layer(0, 0, 0.7, 0)[2:] > half[2:]).all()
-    # One linear layer, by hand: the extra variance of each example is rate / (1 - rate) * sum of w^2 x^2.
+    # One linear layer, by hand: the extra variance of each example is rate / (1 - rate) * sum of
+    # w^2 x^2.
     x, weights = widgets._network()
-    expected = np.sqrt((x**2 @ weights[0] ** 2).mean() * 0.25 / 0.75 / (x @ weights[0]).var(axis=0).mean())
+    expected = np.sqrt(
+        (x**2 @ weights[0] ** 2).mean() * 0.25 / 0.75 / (x @ weights[0]).var(axis=0).mean()
+    )
     assert widgets.noise_by_layer(0.25, 0, 0, 0)[0] == pytest.approx(expected, rel=0.02)
 
 
@@ -227,7 +263,9 @@ def test_a_guess_comes_before_the_measurement_and_is_kept(monkeypatch):
 
 def test_the_measurement_is_hidden_until_asked_for():
     """Measurements that differ give the same picture as long as they are not shown."""
-    other = widgets.predict_first("How accurate?", intervals.mean_interval([0.7, 0.8]), 0.0, 1.0, 0.01, "accuracy")
+    other = widgets.predict_first(
+        "How accurate?", intervals.mean_interval([0.7, 0.8]), 0.0, 1.0, 0.01, "accuracy"
+    )
     np.testing.assert_array_equal(drawn(question(), guess=0.3), drawn(other, guess=0.3))
     assert (drawn(question(), guess=0.3, shown=True) != drawn(other, guess=0.3, shown=True)).any()
 

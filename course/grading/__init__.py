@@ -1,1 +1,3 @@
-"""Exercises that grade themselves: tasks and their typical mistakes, the box, the judge, the grade book."""
+"""Exercises that grade themselves: tasks and their typical mistakes, the box, the judge, the grade
+book.
+"""

@@ -1,8 +1,8 @@
 """nbgrader's grade book: what the batch writes into `gradebook.db`, and what it leaves alone.
 
-The grader owns the automatic scores. What a person entered (manual scores, extra credit, comments, due dates, late
-penalties, students' names) stays whatever is graded again. Each call that changes something is one transaction: the
-book is never half written.
+The grader owns the automatic scores. What a person entered (manual scores, extra credit, comments,
+due dates, late penalties, students' names) stays whatever is graded again. Each call that changes
+something is one transaction: the book is never half written.
 """
 
 import json
@@ -47,9 +47,11 @@ class Book:
             yield
         except SQLAlchemyError as error:
             raise BookError(
-                f"The grade book {self.path} cannot be used ({type(error).__name__}: {error.__cause__ or error}). If another program "
-                "has it open, close that. If an older nbgrader made it, run `nbgrader db upgrade`. If it is damaged, put a copy of "
-                "it in its place, or move it away: it is made again, without what people entered."
+                f"The grade book {self.path} cannot be used ({type(error).__name__}:"
+                f" {error.__cause__ or error}). If another program has it open, close that. If an"
+                " older nbgrader made it, run `nbgrader db upgrade`. If it is damaged, put a copy"
+                " of it in its place, or move it away: it is made again, without what people"
+                " entered."
             ) from error
 
     @contextmanager
@@ -68,7 +70,8 @@ class Book:
             return sorted(student.id for student in self.gradebook.students)
 
     def prepare(self, assignment, skeleton, points):
-        """Enter an assignment, or bring it up to date: cells that came or went, points that changed.
+        """Enter an assignment, or bring it up to date: cells that came or went, points that
+        changed.
 
         nbgrader's own tool refuses that once there are submissions; here the submissions follow.
 
@@ -92,9 +95,16 @@ class Book:
                 notebook = api.Notebook(name=assignment, assignment=entry, kernelspec=kernel)
                 session.add(notebook)
             session.flush()
-            cells = [cell for cell in skeleton.cells if cell.metadata.get("nbgrader", {}).get("grade_id")]
-            graded = {name: {"max_score": float(value), "cell_type": "code"} for name, value in points.items()}
-            solutions = {cell.metadata.nbgrader.grade_id: {} for cell in cells if utils.is_solution(cell)}
+            cells = [
+                cell for cell in skeleton.cells if cell.metadata.get("nbgrader", {}).get("grade_id")
+            ]
+            graded = {
+                name: {"max_score": float(value), "cell_type": "code"}
+                for name, value in points.items()
+            }
+            solutions = {
+                cell.metadata.nbgrader.grade_id: {} for cell in cells if utils.is_solution(cell)
+            }
             sources = {cell.metadata.nbgrader.grade_id: _source(cell) for cell in cells}
             for kind, there, wanted in [
                 (api.GradeCell, notebook.grade_cells, graded),
@@ -129,7 +139,10 @@ class Book:
 
     def _complete(self, submitted, notebook):
         """Give a submitted notebook a grade for each graded cell, and a comment for each answer."""
-        graded, commented = {one.cell_id for one in submitted.grades}, {one.cell_id for one in submitted.comments}
+        graded, commented = (
+            {one.cell_id for one in submitted.grades},
+            {one.cell_id for one in submitted.comments},
+        )
         for cell in notebook.grade_cells:
             if cell.id not in graded:
                 self.session.add(api.Grade(cell_id=cell.id, notebook=submitted))
@@ -140,7 +153,8 @@ class Book:
     def clear(self, assignment, students):
         """Take out the automatic scores of submissions that are about to be graded again.
 
-        So no old score survives, whatever happens next. What a person entered stays, and is marked for another look.
+        So no old score survives, whatever happens next. What a person entered stays, and is marked
+        for another look.
         """
         with self._transaction():
             for student in students:
@@ -165,7 +179,9 @@ class Book:
         """
         with self._transaction() as session:
             for result in results:
-                submitted = self._submitted(result["assignment"], result["student"]) or self._add(result)
+                submitted = self._submitted(result["assignment"], result["student"]) or self._add(
+                    result
+                )
                 if result["timestamp"]:
                     submitted.assignment.timestamp = utils.parse_utc(result["timestamp"])
                 grades = {grade.name: grade for grade in submitted.grades}
@@ -173,8 +189,11 @@ class Book:
                 for task in result["tasks"]:
                     grade = grades[f"check_{task['id']}"]
                     grade.auto_score = float(task["points"])
-                    # A person's score is looked at again after a regrade (`clear`), not each time this runs.
-                    grade.needs_manual_grade = bool(grade.needs_manual_grade) and grade.manual_score is not None
+                    # A person's score is looked at again after a regrade (`clear`), not each time
+                    # this runs.
+                    grade.needs_manual_grade = (
+                        bool(grade.needs_manual_grade) and grade.manual_score is not None
+                    )
                     if task["id"] in comments:
                         comments[task["id"]].auto_comment = _comment(result, task)
                 session.flush()
@@ -184,7 +203,9 @@ class Book:
         if student is None:
             student = api.Student(id=result["student"])
             self.session.add(student)
-        assignment = self._one(api.Assignment, name=result["assignment"], course_id=self.gradebook.course_id)
+        assignment = self._one(
+            api.Assignment, name=result["assignment"], course_id=self.gradebook.course_id
+        )
         submission = api.SubmittedAssignment(assignment=assignment, student=student)
         self.session.add(submission)
         (notebook,) = [one for one in assignment.notebooks if one.name == result["assignment"]]
@@ -202,7 +223,8 @@ class Book:
         Returns
         -------
         dict of str to dict
-            By task: "score" as it counts; "manual" score and "extra" credit, None if there is none; "comment" of a person.
+            By task: "score" as it counts; "manual" score and "extra" credit, None if there is none;
+            "comment" of a person.
         """
         with self._clear_errors():
             submitted = self._submitted(assignment, student)
@@ -212,16 +234,20 @@ class Book:
             tasks = {grade.name.removeprefix("check_"): grade for grade in submitted.grades}
             return {
                 task: {
-                    "score": grade.score, "manual": grade.manual_score, "extra": grade.extra_credit,
+                    "score": grade.score,
+                    "manual": grade.manual_score,
+                    "extra": grade.extra_credit,
                     "comment": comments.get(task) or "",
                 }
                 for task, grade in tasks.items()
-            }  # fmt: skip
+            }
 
 
 @contextmanager
 def _own_programs():
-    """Put the programs of this Python on the path: nbgrader calls one, also where nobody has activated the environment."""
+    """Put the programs of this Python on the path: nbgrader calls one, also where nobody has
+    activated the environment.
+    """
     before = os.environ.get("PATH")  # nbgrader.utils.setenv would not bring it back
     os.environ["PATH"] = os.pathsep.join(filter(None, [sysconfig.get_path("scripts"), before]))
     try:
@@ -233,13 +259,19 @@ def _own_programs():
 
 def _source(cell):
     checksum = cell.metadata.nbgrader.get("checksum")
-    return {"cell_type": cell.cell_type, "locked": utils.is_locked(cell), "source": cell.source, "checksum": checksum}
+    return {
+        "cell_type": cell.cell_type,
+        "locked": utils.is_locked(cell),
+        "source": cell.source,
+        "checksum": checksum,
+    }
 
 
 def _comment(result, task):
     """The judge's words for nbgrader's own pages.
 
-    Those render comments as Markdown with live HTML, and a judge may quote a student. As an indented block it is text.
+    Those render comments as Markdown with live HTML, and a judge may quote a student. As an
+    indented block it is text.
     """
     texts = [line["text"] for line in task["lines"]]
     if result["message"]:

@@ -1,9 +1,11 @@
-"""The batch: every submission through intake, box and judge; then grade book, feedback, table and summary.
+"""The batch: every submission through intake, box and judge; then grade book, feedback, table and
+summary.
 
-The folder it writes is laid out as an nbgrader course. In it `results/` holds one file for each submission, written
-whole or not at all and named by no time: it carries a hash of all that the grade depends on. What is finished is
-never graded again; whatever is killed, and whenever, the next call goes on. Everything else (grade book,
-`feedback/`, `grades.csv`, `summary.html`) is made from those files at the end.
+The folder it writes is laid out as an nbgrader course. In it `results/` holds one file for each
+submission, written whole or not at all and named by no time: it carries a hash of all that the
+grade depends on. What is finished is never graded again; whatever is killed, and whenever, the next
+call goes on. Everything else (grade book, `feedback/`, `grades.csv`, `summary.html`) is made from
+those files at the end.
 """
 
 import hashlib
@@ -42,8 +44,13 @@ GRADING_CODE = ("tasks", "runner", "box", "intake", "keys", "judge", "grade")
 COMPUTED_BY = ("numpy", "keras", "tensorflow", "jax", "torch", "scikit-learn")
 STATES = ("ok", "timeout", "memory", "processes", "output", "crash", "unreadable", "missing")
 SCHEDULER_SECONDS = 15  # to wait for an answer
-JOBS_EACH = 24  # under way for each worker: enough to do while the key is made, and few enough for memory
-OURS = "The grader failed while it graded this notebook, which is no fault of yours. Your instructor has been told; the points will change."
+JOBS_EACH = (
+    24  # under way for each worker: enough to do while the key is made, and few enough for memory
+)
+OURS = (
+    "The grader failed while it graded this notebook, which is no fault of yours. Your instructor"
+    " has been told; the points will change."
+)
 UNKNOWN = "unknown"  # stands for the assignment of a submission that does not say which one it is
 LONGEST_NAME = 60  # characters of a student's id, of up to 4 bytes; a folder may have 255 bytes
 
@@ -61,11 +68,13 @@ class Outcome:
     graded, present : list of tuple of str
         Pairs (assignment, student): graded now, and graded before and unchanged.
     failed : list of tuple of str
-        Triples (assignment, student, what went wrong) where the grader itself failed: to be graded again.
+        Triples (assignment, student, what went wrong) where the grader itself failed: to be graded
+        again.
     left_out : dict of str to int
         How many submissions there are of assignments that are none of ours, by name.
     states : dict of str to int
-        How many of all submissions ended in which state, and how many are "missing" of students in the grade book.
+        How many of all submissions ended in which state, and how many are "missing" of students in
+        the grade book.
     total : int
         Submissions found.
     seconds : float
@@ -94,7 +103,8 @@ class Assignment:
     settings : mapping
         "limits" and "boxed", for its box.
     kept : pathlib.Path
-        Folder that keys are kept in, for the next batch: that of a Keras exercise takes up to a minute.
+        Folder that keys are kept in, for the next batch: that of a Keras exercise takes up to a
+        minute.
     """
 
     def __init__(self, folder, settings, kept):
@@ -114,7 +124,9 @@ class Assignment:
             return keys.load(place)
         except (FileNotFoundError, ValueError):  # none yet, or a damaged one
             make = keys.make_key if not self.box["keras"] else partial(_elsewhere, keys.make_key)
-            self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds the answers, whoever may look into the folder above
+            self._kept.mkdir(
+                mode=0o700, parents=True, exist_ok=True
+            )  # it holds the answers, whoever may look into the folder above
             keys.save(make(self.folder, True), place)
         for old in self._kept.glob(f"{self.name}-*"):
             if old != place:
@@ -124,21 +136,30 @@ class Assignment:
     @cached_property
     def box(self):
         """Arguments of the box that its submissions need."""
-        keras = any(re.search(r"^\s*(import|from)\s+keras\b", cell.source, re.M) for cell in self.skeleton.cells)
+        keras = any(
+            re.search(r"^\s*(import|from)\s+keras\b", cell.source, re.M)
+            for cell in self.skeleton.cells
+        )
         return {"keras": keras, **self._settings}
 
     @cached_property
     def probes(self):
         """What a job says of its tasks."""
         return {
-            task.id: {"source": task.probe, "parts": [part.name for part in task.parts], "cases": {**task.cases, **task.hidden}}
+            task.id: {
+                "source": task.probe,
+                "parts": [part.name for part in task.parts],
+                "cases": {**task.cases, **task.hidden},
+            }
             for task in self.tasks.values()
         }
 
     @cached_property
     def fingerprint(self):
         """Hash of all that a grade depends on, but for the submission."""
-        return self._sources(nbformat.writes(self.skeleton), {**self.box, "limits": asdict(self.box["limits"])})
+        return self._sources(
+            nbformat.writes(self.skeleton), {**self.box, "limits": asdict(self.box["limits"])}
+        )
 
     def _sources(self, *more):
         """Hash of the grader, the assignment, and what else is given as text or plain data."""
@@ -148,7 +169,9 @@ class Assignment:
         for path in (self.folder / "grader.py", self.folder / f"{self.name}.ipynb"):
             digest.update(path.read_bytes())
         for one in more:
-            digest.update((one if isinstance(one, str) else json.dumps(one, sort_keys=True)).encode())
+            digest.update(
+                (one if isinstance(one, str) else json.dumps(one, sort_keys=True)).encode()
+            )
         return digest.hexdigest()
 
 
@@ -162,7 +185,9 @@ def _versions():
 
 
 def _elsewhere(function, *arguments):
-    """Call a function in a process of its own: what Keras takes in memory is free again when that ends."""
+    """Call a function in a process of its own: what Keras takes in memory is free again when that
+    ends.
+    """
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(theirs, function, arguments))
@@ -171,7 +196,9 @@ def _elsewhere(function, *arguments):
     try:
         answer = ours.recv()
     except EOFError:
-        raise GradeError("The process that computes the right answers was killed; was there too little memory?") from None
+        raise GradeError(
+            "The process that computes the right answers was killed; was there too little memory?"
+        ) from None
     except BaseException:
         process.kill()
         raise
@@ -192,9 +219,11 @@ def _send(connection, function, arguments):
         connection.send(answer)
 
 
-# In a worker ------------------------------------------------------------------------------------------------
+# In a worker
+# ------------------------------------------------------------------------------------------------
 
-_BOX = None  # of this process, with the settings it was made with: to start one takes as long as to import Keras
+# of this process, with the settings it was made with: to start one takes as long as to import Keras
+_BOX = None
 
 
 def run_boxed(job, settings):
@@ -226,13 +255,24 @@ def close_box():
         box.close()
 
 
-# In the driver ----------------------------------------------------------------------------------------------
+# In the driver
+# ----------------------------------------------------------------------------------------------
 
 
 def grade(
-    submissions, out="grades", *, assignment=None, solutions=SOLUTIONS, workers=None, scheduler=None, timeout=None,
-    boxed=True, again=False, begin=None, report=None,
-):  # fmt: skip
+    submissions,
+    out="grades",
+    *,
+    assignment=None,
+    solutions=SOLUTIONS,
+    workers=None,
+    scheduler=None,
+    timeout=None,
+    boxed=True,
+    again=False,
+    begin=None,
+    report=None,
+):
     """Grade what is not graded yet of some submissions, and write everything that people read.
 
     Parameters
@@ -248,7 +288,8 @@ def grade(
     workers : int, optional
         Processes on this machine; by default one a core.
     scheduler : str, optional
-        Address of a Dask scheduler, such as "tcp://127.0.0.1:8786", instead of workers on this machine.
+        Address of a Dask scheduler, such as "tcp://127.0.0.1:8786", instead of workers on this
+        machine.
     timeout : float, optional
         Seconds that a notebook may take.
     boxed : bool
@@ -256,7 +297,8 @@ def grade(
     again : bool
         Grade finished ones again, too.
     begin, report : callable, optional
-        Called as begin(outcome) once it is known what is graded already, and report(result, outcome) after each.
+        Called as begin(outcome) once it is known what is graded already, and report(result,
+        outcome) after each.
 
     Returns
     -------
@@ -269,16 +311,26 @@ def grade(
     from course.grading.book import Book
 
     start, out, solutions = monotonic(), Path(out).resolve(), Path(solutions)
-    limits = Limits() if timeout is None else Limits(seconds=float(timeout), cell_seconds=min(float(timeout), Limits().cell_seconds))
+    limits = (
+        Limits()
+        if timeout is None
+        else Limits(seconds=float(timeout), cell_seconds=min(float(timeout), Limits().cell_seconds))
+    )
     settings = {"limits": limits, "boxed": boxed}
     outcome = Outcome()
     with _locked(out), Book(out / "gradebook.db") as book:
         ours = {name: {*load_tasks(solutions / name)} for name in assignments(solutions)}
         found = _found(submissions, assignment, ours, outcome)
         needed = {one.assignment for one in found} - {UNKNOWN}
-        wanted = {name: Assignment(solutions / name, settings, out / ".keys") for name in sorted(needed)}
+        wanted = {
+            name: Assignment(solutions / name, settings, out / ".keys") for name in sorted(needed)
+        }
         for one in wanted.values():
-            book.prepare(one.name, one.skeleton, {f"check_{task.id}": task.points for task in one.tasks.values()})
+            book.prepare(
+                one.name,
+                one.skeleton,
+                {f"check_{task.id}": task.points for task in one.tasks.values()},
+            )
             _lay_out(one, out)
         stale = []
         for one in found:
@@ -293,7 +345,11 @@ def grade(
                 result = case.result
                 _keep(case, wanted.get(result["assignment"]), out)
                 where = result["assignment"], result["student"]
-                outcome.failed.append((*where, result["trouble"])) if result["trouble"] else outcome.graded.append(where)
+                (
+                    outcome.failed.append((*where, result["trouble"]))
+                    if result["trouble"]
+                    else outcome.graded.append(where)
+                )
                 finished, now = len(outcome.graded) + len(outcome.failed), monotonic()
                 outcome.seconds = now - start
                 outcome.left = (now - begun) / finished * (len(stale) - finished)
@@ -311,12 +367,17 @@ def _found(submissions, assignment, ours, outcome):
     found, others = [], Counter()
     for one in intake.find_submissions(submissions, assignment, ours):
         if one.assignment is None or one.assignment in ours:
-            found.append(replace(one, student=_clean(one.student), assignment=one.assignment or UNKNOWN))
+            found.append(
+                replace(one, student=_clean(one.student), assignment=one.assignment or UNKNOWN)
+            )
         else:
             others[_clean(one.assignment)] += 1
     outcome.total, outcome.left_out = len(found), dict(others)
     if not found:
-        raise GradeError(f"All submissions are of assignments unknown here: {', '.join(others)}. Say which one with --assignment.")
+        raise GradeError(
+            f"All submissions are of assignments unknown here: {', '.join(others)}. Say which one"
+            " with --assignment."
+        )
     return found
 
 
@@ -334,21 +395,28 @@ def _locked(out):
     import fcntl  # not on Windows, where no box is either
 
     try:
-        out.mkdir(parents=True, exist_ok=True, mode=0o700)  # on a shared machine other users must not read grades
+        out.mkdir(
+            parents=True, exist_ok=True, mode=0o700
+        )  # on a shared machine other users must not read grades
         lock = open(out / ".grading", "w")
     except OSError as error:
-        raise GradeError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
+        raise GradeError(
+            f"{out} cannot be written ({error.strerror}). Choose another folder with --out."
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise GradeError(f"Another `course grade` is at work in {out}. Wait for it, or choose another folder with --out.") from None
+            raise GradeError(
+                f"Another `course grade` is at work in {out}. Wait for it, or choose another folder"
+                " with --out."
+            ) from None
         try:
             yield
         except OSError as error:
             raise GradeError(
-                f"A file could not be read or written ({error}). Look at the space on the disk and at who may write to {out}; the same "
-                "command goes on from where it stopped."
+                f"A file could not be read or written ({error}). Look at the space on the disk and"
+                f" at who may write to {out}; the same command goes on from where it stopped."
             ) from error
 
 
@@ -358,7 +426,9 @@ def _place(out, kind, one):
 
 
 def _lay_out(assignment, out):
-    """Put the instructor's notebook where nbgrader's pages look for assignments, unless there is one."""
+    """Put the instructor's notebook where nbgrader's pages look for assignments, unless there is
+    one.
+    """
     place = out / "source" / assignment.name / f"{assignment.name}.ipynb"
     if not place.exists():
         write_whole(place, (assignment.folder / place.name).read_bytes())
@@ -366,7 +436,9 @@ def _lay_out(assignment, out):
 
 def _stamp(content, assignment):
     """What a grade depends on, as one hash."""
-    return hashlib.sha256((assignment.fingerprint if assignment else UNKNOWN).encode() + content).hexdigest()
+    return hashlib.sha256(
+        (assignment.fingerprint if assignment else UNKNOWN).encode() + content
+    ).hexdigest()
 
 
 def _content(one):
@@ -387,7 +459,11 @@ def _load(out, one):
 
 def _is_done(one, assignment, out):
     result = _load(out, one)
-    return result is not None and result["stamp"] == _stamp(_content(one), assignment) and not result["trouble"]
+    return (
+        result is not None
+        and result["stamp"] == _stamp(_content(one), assignment)
+        and not result["trouble"]
+    )
 
 
 def _forget(stale, out, book):
@@ -408,7 +484,9 @@ def _forget(stale, out, book):
 
 @dataclass
 class _Case:
-    """A submission on its way: what is known of its result so far, its job, and then what came out of the box."""
+    """A submission on its way: what is known of its result so far, its job, and then what came out
+    of the box.
+    """
 
     result: dict
     cells: list
@@ -443,7 +521,9 @@ def _graded(stale, wanted, ours, out, workers, scheduler):
                     yield case
                     continue
                 box = wanted[case.result["assignment"]].box
-                future = client.submit(run_boxed, case.job, box, key=f"grade-{uuid4().hex}", pure=False)
+                future = client.submit(
+                    run_boxed, case.job, box, key=f"grade-{uuid4().hex}", pure=False
+                )
                 case.job = None
                 under_way[future.key] = case
                 futures.add(future)
@@ -470,34 +550,45 @@ def _client(workers, scheduler):
     if scheduler:
         cluster, where = nullcontext(scheduler), f"the Dask scheduler at {scheduler}"
     else:
-        # On a busy machine a killed worker takes longer to come back than the 15 s after which Dask gives it up.
+        # On a busy machine a killed worker takes longer to come back than the 15 s after which Dask
+        # gives it up.
         dask.config.set({"distributed.deploy.lost-worker-timeout": "1 hour"})
         cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", memory_limit=0,
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
             silence_logs=50,
-        )  # fmt: skip
+        )
         where = "the workers of this machine"
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it would say is said below
+    logging.getLogger("distributed.client").setLevel(
+        logging.CRITICAL
+    )  # what it would say is said below
     with cluster as address:
         try:
             client = Client(address, timeout=SCHEDULER_SECONDS)
         except (OSError, ValueError) as error:
             raise GradeError(
-                f"No Dask scheduler answers at {scheduler} ({error}). Start one with `dask scheduler`, and workers "
-                "with `dask worker ADDRESS --nthreads 1`."
+                f"No Dask scheduler answers at {scheduler} ({error}). Start one with `dask"
+                " scheduler`, and workers with `dask worker ADDRESS --nthreads 1`."
             ) from error
         with client:
             threads = client.ncores().values()
             if not threads or max(threads) > 1:
                 trouble = "a worker with several threads" if threads else "no workers"
                 raise GradeError(
-                    f"The scheduler at {scheduler} has {trouble}; each submission needs a process of its own. Start workers "
-                    f"with `dask worker {scheduler} --nworkers 2 --nthreads 1`."
+                    f"The scheduler at {scheduler} has {trouble}; each submission needs a process"
+                    f" of its own. Start workers with `dask worker {scheduler} --nworkers 2"
+                    " --nthreads 1`."
                 )
             try:
                 yield client
             except (CommClosedError, FutureCancelledError) as error:
-                raise GradeError(f"There is no answer any more from {where}. Run this again: finished grades are kept.") from error
+                raise GradeError(
+                    f"There is no answer any more from {where}. Run this again: finished grades are"
+                    " kept."
+                ) from error
             finally:
                 with suppress(Exception):  # a cluster lives on, and a box holds Keras in memory
                     client.run(close_box)
@@ -508,16 +599,32 @@ def _prepare(one, assignment, ours, out):
     content = _content(one)
     tasks = assignment.tasks.values() if assignment else ()
     result = {
-        "student": one.student, "assignment": one.assignment, "stamp": _stamp(content, assignment), "timestamp": _timestamp(one),
-        "state": "unreadable", "message": one.problem or "", "notes": {}, "answers": "", "cells": [], "seconds": 0, "memory": 0,
-        "trouble": "", "tasks": [{"id": task.id, "points": 0, "max": task.points, "lines": [], "mistake": None} for task in tasks],
-    }  # fmt: skip
+        "student": one.student,
+        "assignment": one.assignment,
+        "stamp": _stamp(content, assignment),
+        "timestamp": _timestamp(one),
+        "state": "unreadable",
+        "message": one.problem or "",
+        "notes": {},
+        "answers": "",
+        "cells": [],
+        "seconds": 0,
+        "memory": 0,
+        "trouble": "",
+        "tasks": [
+            {"id": task.id, "points": 0, "max": task.points, "lines": [], "mistake": None}
+            for task in tasks
+        ],
+    }
     case = _Case(result, [])
     if assignment is None:
         return case
     try:
         read = intake.read(one, assignment.skeleton, ours)
-        result.update(message=plain(read.problem or ""), notes={name: plain(text) for name, text in read.notes.items()})
+        result.update(
+            message=plain(read.problem or ""),
+            notes={name: plain(text) for name, text in read.notes.items()},
+        )
         if not read.problem:
             case.cells, case.job = read.cells, {"cells": read.cells, "probes": assignment.probes}
             result["answers"] = _digest_of_code(read.cells, assignment)
@@ -529,7 +636,9 @@ def _prepare(one, assignment, ours, out):
 
 
 def _timestamp(one):
-    """When it was handed in, as nbgrader's exchange puts it down beside the notebook; empty if it does not."""
+    """When it was handed in, as nbgrader's exchange puts it down beside the notebook; empty if it
+    does not.
+    """
     from nbgrader.utils import parse_utc
 
     path = one.path.with_name("timestamp.txt")
@@ -542,8 +651,14 @@ def _timestamp(one):
 
 
 def _digest_of_code(cells, assignment):
-    """Hash of a student's own code, by which copies are found; empty if the answers are still those of the release."""
-    own = [cell[1:] for cell in cells if cell[0] == "code" and (cell[2] is None or cell[2] in assignment.tasks)]
+    """Hash of a student's own code, by which copies are found; empty if the answers are still those
+    of the release.
+    """
+    own = [
+        cell[1:]
+        for cell in cells
+        if cell[0] == "code" and (cell[2] is None or cell[2] in assignment.tasks)
+    ]
     blank = {grade_id(cell): cell.source for cell in assignment.skeleton.cells}
     if all(source == blank[identity] for source, identity in own if identity):
         return ""
@@ -553,7 +668,12 @@ def _digest_of_code(cells, assignment):
 def _blame_us(result, error):
     """The grader failed: no points that could be wrong, and the submission counts as not graded."""
     lines = traceback.format_exception(error)
-    result.update(state="crash", message=OURS, trouble=plain(f"{type(error).__name__}: {error}"), details="".join(lines)[-10_000:])
+    result.update(
+        state="crash",
+        message=OURS,
+        trouble=plain(f"{type(error).__name__}: {error}"),
+        details="".join(lines)[-10_000:],
+    )
     for task in result["tasks"]:
         task.update(points=0, lines=[], mistake=None)
 
@@ -569,26 +689,48 @@ def _judge(case, future, assignment, first):
     except (CommClosedError, FutureCancelledError):  # the scheduler is gone
         raise
     except Exception as error:
-        # Where not even the first one can be run no other one will be: there is no box, or no course where the workers are.
+        # Where not even the first one can be run no other one will be: there is no box, or no
+        # course where the workers are.
         if first and not isinstance(error, KilledWorker):
-            raise GradeError(str(error) if isinstance(error, BoxError) else f"The workers cannot grade ({error!r}).") from error
+            raise GradeError(
+                str(error)
+                if isinstance(error, BoxError)
+                else f"The workers cannot grade ({error!r})."
+            ) from error
         _blame_us(case.result, error)
         return
     try:
-        cells = [{"id": cell["id"], "error": cell["error"]} for cell in report.cells if cell["error"]]
+        cells = [
+            {"id": cell["id"], "error": cell["error"]} for cell in report.cells if cell["error"]
+        ]
         case.result.update(
-            state=report.state, message=plain(report.message), seconds=round(report.seconds, 3), memory=report.memory, cells=cells,
-        )  # fmt: skip
+            state=report.state,
+            message=plain(report.message),
+            seconds=round(report.seconds, 3),
+            memory=report.memory,
+            cells=cells,
+        )
         for task in case.result["tasks"]:
             judged = judge(assignment.key.tasks[task["id"]], report.results.get(task["id"], {}))
-            task.update(points=float(judged.points), mistake=judged.mistake, lines=[_line(line) for line in judged.lines])
-    except Exception as error:  # what came out of a box can be wrong in ways that nobody has thought of
+            task.update(
+                points=float(judged.points),
+                mistake=judged.mistake,
+                lines=[_line(line) for line in judged.lines],
+            )
+    except (
+        Exception
+    ) as error:  # what came out of a box can be wrong in ways that nobody has thought of
         _blame_us(case.result, error)
 
 
 def _line(line):
     state = {None: "right", "": "open"}.get(line.step, "wrong")
-    return {"state": state, "points": float(line.points), "max": float(line.max), "text": plain(line.message)}
+    return {
+        "state": state,
+        "points": float(line.points),
+        "max": float(line.max),
+        "text": plain(line.message),
+    }
 
 
 def _keep(case, assignment, out):
@@ -596,12 +738,19 @@ def _keep(case, assignment, out):
     one = SimpleNamespace(student=case.result["student"], assignment=case.result["assignment"])
     if assignment:
         notebook = nbformat.writes(_autograded(case, assignment.skeleton))
-        write_whole(_place(out, "autograded", one) / f"{assignment.name}.ipynb", notebook.encode("utf-8", "replace"))
-    write_whole(_place(out, "results", one) / "result.json", json.dumps(case.result, indent=1).encode())
+        write_whole(
+            _place(out, "autograded", one) / f"{assignment.name}.ipynb",
+            notebook.encode("utf-8", "replace"),
+        )
+    write_whole(
+        _place(out, "results", one) / "result.json", json.dumps(case.result, indent=1).encode()
+    )
 
 
 def _autograded(case, skeleton):
-    """The notebook that was run, with what its cells printed, for an instructor; as text, so that nothing in it is live."""
+    """The notebook that was run, with what its cells printed, for an instructor; as text, so that
+    nothing in it is live.
+    """
     ran = iter(case.report.cells if case.report else ())
     tasks = {f"check_{task['id']}": task for task in case.result["tasks"]}
     released, cells = [cell for cell in skeleton.cells if grade_id(cell)], []
@@ -612,7 +761,10 @@ def _autograded(case, skeleton):
             cell = deepcopy(released.pop(0))
             if cell.cell_type == "code":
                 task = tasks.get(grade_id(cell), {"lines": ()})
-                said = [case.result["message"] if grade_id(cell) in tasks else "", *(line["text"] for line in task["lines"])]
+                said = [
+                    case.result["message"] if grade_id(cell) in tasks else "",
+                    *(line["text"] for line in task["lines"]),
+                ]
                 cell.outputs = [_stream("\n".join(filter(None, said)))] if any(said) else []
             cells.append(cell)
             if grade_id(cell) == identity:
@@ -644,7 +796,10 @@ def _stream(text):
 
 
 def _told(error):
-    return plain(f"{error['type']}: {error['message']}" + (f" (line {error['line']})" if error["line"] else ""))
+    return plain(
+        f"{error['type']}: {error['message']}"
+        + (f" (line {error['line']})" if error["line"] else "")
+    )
 
 
 def _publish(found, wanted, out, book, outcome):
@@ -663,13 +818,25 @@ def _publish(found, wanted, out, book, outcome):
         write_whole(_place(out, "feedback", one) / f"{one.assignment}.html", page)
         points = {task["id"]: entries[task["id"]]["score"] for task in result["tasks"]}
         summary.add(result, points)
-        add(one.student, one.assignment, result["state"], points, sum(task["max"] for task in result["tasks"]))
+        add(
+            one.student,
+            one.assignment,
+            result["state"],
+            points,
+            sum(task["max"] for task in result["tasks"]),
+        )
     there = {(one.assignment, one.student) for one in found}
     for name, student in itertools.product(wanted, book.students()):
         if (name, student) not in there:
             tasks = wanted[name].tasks
             summary.add_missing(name, student)
-            add(student, name, "missing", dict.fromkeys(tasks, 0), sum(task.points for task in tasks.values()))
+            add(
+                student,
+                name,
+                "missing",
+                dict.fromkeys(tasks, 0),
+                sum(task.points for task in tasks.values()),
+            )
     rows.sort(key=lambda row: (row["assignment"], row["student"]))
     counts = Counter(row["state"] for row in rows)
     outcome.states = {state: counts[state] for state in STATES if counts[state]}

@@ -1,8 +1,10 @@
-"""The intake: finds submissions, reads files that may be anything, and takes from them the text of the answers.
+"""The intake: finds submissions, reads files that may be anything, and takes from them the text of
+the answers.
 
-Of a notebook that was handed in only text counts: that of the answers, known by their `grade_id`, and that of code cells
-that the student has added. It is put into the place that it has in the released notebook; everything else, and so
-whatever was done to tests, tags, types and metadata, is the release's. Files are never unpacked and never run here.
+Of a notebook that was handed in only text counts: that of the answers, known by their `grade_id`,
+and that of code cells that the student has added. It is put into the place that it has in the
+released notebook; everything else, and so whatever was done to tests, tags, types and metadata, is
+the release's. Files are never unpacked and never run here.
 
 What is wrong is told in one message to the student: what it is, and what to do.
 """
@@ -25,7 +27,8 @@ MOODLE = re.compile(r"(?P<student>.+_\d+)_assignsubmission_(file|onlinetext)_?.*
 CANVAS = re.compile(r"(?P<name>[^_]+)(_LATE)?_(?P<user>\d+)_(?P<file>\d+)_(?P<rest>.+)")
 IGNORED = ("__MACOSX", "feedback", "timestamp.txt")
 AGAIN = "Open it in Jupyter, save it, and hand in the file that Jupyter has saved."
-# What the locked cell `self_check` defines is not there while a notebook is graded, but calls of it may be left anywhere.
+# What the locked cell `self_check` defines is not there while a notebook is graded, but calls of it
+# may be left anywhere.
 NO_CHECKS = 'def check(*names):\n    """Does nothing while a notebook is graded."""\n'
 
 
@@ -80,7 +83,8 @@ class Intake:
     Attributes
     ----------
     cells : list of tuple
-        As `box.Box.run` takes them: ("code", source, grade_id or None) and ("probe", task id). Empty if there is a problem.
+        As `box.Box.run` takes them: ("code", source, grade_id or None) and ("probe", task id).
+        Empty if there is a problem.
     problem : str or None
         What keeps the whole notebook from being graded, for the student.
     notes : dict of str to str
@@ -122,14 +126,15 @@ def find_submissions(path, assignment=None, known=()):
     Parameters
     ----------
     path : path
-        A folder as nbgrader makes it (`submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb`, or what is above or in it); a folder of
-        notebooks (`STUDENT_ASSIGNMENT.ipynb` or `STUDENT.ipynb`, possibly in one folder for each assignment); an archive as
-        Moodle or Canvas exports it, or its content; or one notebook.
+        A folder as nbgrader makes it (`submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb`, or what is
+        above or in it); a folder of notebooks (`STUDENT_ASSIGNMENT.ipynb` or `STUDENT.ipynb`,
+        possibly in one folder for each assignment); an archive as Moodle or Canvas exports it, or
+        its content; or one notebook.
     assignment : str, optional
         The assignment of those that do not say. Those that say another one are left out.
     known : mapping of str to collection of str, or collection of str, optional
-        Names of the assignments, if possible with the grade_ids of their answers, by which notebooks without a telling name
-        are known.
+        Names of the assignments, if possible with the grade_ids of their answers, by which
+        notebooks without a telling name are known.
 
     Returns
     -------
@@ -150,7 +155,10 @@ def find_submissions(path, assignment=None, known=()):
     elif path.suffix.lower() == ".ipynb" and os.path.lexists(path):
         entries, path = [_entry((path.name,), _kind(path.lstat().st_mode))], path.parent
     else:
-        raise IntakeError(f"{path} is no folder, no zip archive and no notebook. Give the place where the submissions are.")
+        raise IntakeError(
+            f"{path} is no folder, no zip archive and no notebook. Give the place where the"
+            " submissions are."
+        )
     found = {}
     for (student, said), group in _by_student(entries, names, not known).items():
         one = _choose(student, said, group, path, assignment, known)
@@ -158,7 +166,10 @@ def find_submissions(path, assignment=None, known=()):
             found.setdefault((one.assignment, student), []).append(one)
     if not found:
         of = f" of {assignment}" if assignment else ""
-        raise IntakeError(f"There are no submissions{of} in {path}. Give nbgrader's folder `submitted`, a folder of notebooks, or a zip.")
+        raise IntakeError(
+            f"There are no submissions{of} in {path}. Give nbgrader's folder `submitted`, a folder"
+            " of notebooks, or a zip."
+        )
     result = [several[0] if len(several) == 1 else _too_many(several) for several in found.values()]
     return sorted(result, key=lambda one: (one.assignment or "", one.student))
 
@@ -179,11 +190,16 @@ def _in_folder(folder):
             entries.append(_entry(parts, "folder"))
         for one in sorted(there, key=lambda one: one.name):
             if not one.is_dir(follow_symlinks=False):
-                entries.append(_entry((*parts, one.name), _kind(one.stat(follow_symlinks=False).st_mode)))
+                entries.append(
+                    _entry((*parts, one.name), _kind(one.stat(follow_symlinks=False).st_mode))
+                )
             elif len(parts) < DEEPEST:
                 waiting.append((place / one.name, (*parts, one.name)))
         if len(entries) > MOST_FILES:
-            raise IntakeError(f"There are more than {MOST_FILES} files in {folder}. Give the folder of the submissions only.")
+            raise IntakeError(
+                f"There are more than {MOST_FILES} files in {folder}. Give the folder of the"
+                " submissions only."
+            )
     return entries
 
 
@@ -192,9 +208,14 @@ def _in_archive(path, names):
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise IntakeError(f"{path} cannot be opened as a zip archive ({error}). Download it again.") from error
+        raise IntakeError(
+            f"{path} cannot be opened as a zip archive ({error}). Download it again."
+        ) from error
     if len(members) > MOST_FILES:
-        raise IntakeError(f"There are more than {MOST_FILES} files in {path}. Give the archive of the submissions only.")
+        raise IntakeError(
+            f"There are more than {MOST_FILES} files in {path}. Give the archive of the submissions"
+            " only."
+        )
     entries = []
     for member in members:
         every = member.filename.replace("\\", "/").split("/")
@@ -211,7 +232,14 @@ def _without_top(entries, names):
     """Without the one folder that all lie in, if that is not a student's or an assignment's."""
     tops = {entry.folders[0] if entry.folders else None for entry in entries}
     seconds = {entry.folders[1] for entry in entries if len(entry.folders) > 1}
-    if len(tops) != 1 or None in tops or tops & set(names) or MOODLE.fullmatch(*tops) or seconds and seconds <= set(names):
+    if (
+        len(tops) != 1
+        or None in tops
+        or tops & set(names)
+        or MOODLE.fullmatch(*tops)
+        or seconds
+        and seconds <= set(names)
+    ):
         return entries
     if tops != {"submitted"} and sum(entry.is_notebook for entry in entries) < 2:
         return entries
@@ -229,7 +257,11 @@ def _by_student(entries, names, any_folder):
         student, said = _whose(entry, names, any_folder)
         if student:
             groups.setdefault((student, said), []).append(entry)
-    with_notebook = {student for (student, _), group in groups.items() if any(entry.is_notebook for entry in group)}
+    with_notebook = {
+        student
+        for (student, _), group in groups.items()
+        if any(entry.is_notebook for entry in group)
+    }
     # Other files beside a student's notebooks are no submissions of their own.
     return {
         (student, said): group
@@ -239,7 +271,8 @@ def _by_student(entries, names, any_folder):
 
 
 def _whose(entry, names, any_folder):
-    """Student and assignment (None if not said) by the place of a file; no student if it is no submission.
+    """Student and assignment (None if not said) by the place of a file; no student if it is no
+    submission.
 
     any_folder: whether the folder in a student's one is the assignment's, whatever it is called.
     """
@@ -263,7 +296,9 @@ def _of_file(name, names):
     stem, said = PurePosixPath(name).stem, _said(name, names)
     if match := CANVAS.fullmatch(name):
         return f"{match['name']}_{match['user']}", said
-    student = re.sub(rf"[\s_.-]*{re.escape(said)}[\s_.-]*", "_", stem).strip("_ .-") if said else stem
+    student = (
+        re.sub(rf"[\s_.-]*{re.escape(said)}[\s_.-]*", "_", stem).strip("_ .-") if said else stem
+    )
     return student or stem, said
 
 
@@ -280,7 +315,13 @@ def _choose(student, said, group, path, assignment, known):
         notebooks = exactly
     entry = (notebooks or group)[0]
     place = path if entry.member else path.joinpath(*entry.folders, entry.name)
-    one = Submission(student, said or assignment, place, _fault(notebooks, group, said or assignment), entry.member)
+    one = Submission(
+        student,
+        said or assignment,
+        place,
+        _fault(notebooks, group, said or assignment),
+        entry.member,
+    )
     if one.assignment is None and one.problem is None:
         try:
             one = replace(one, assignment=_by_cells(one, known))
@@ -288,7 +329,13 @@ def _choose(student, said, group, path, assignment, known):
             return replace(one, problem=str(error))
         if one.assignment is None:
             which = f" ({', '.join(known)})" if known else ""
-            one = replace(one, problem=f"Neither the name nor the cells of your notebook tell which exercise it is{which}. {AGAIN}")
+            one = replace(
+                one,
+                problem=(
+                    "Neither the name nor the cells of your notebook tell which exercise it"
+                    f" is{which}. {AGAIN}"
+                ),
+            )
     return one
 
 
@@ -298,43 +345,79 @@ def _fault(notebooks, group, said):
     names = ", ".join(repr(one.name) for one in (notebooks or group)[:5] if one.name)
     first = (notebooks or group)[0]
     if first.kind == "link":
-        return "What you handed in is a link to another place, which is not followed. Hand in the notebook itself."
+        return (
+            "What you handed in is a link to another place, which is not followed. Hand in the"
+            " notebook itself."
+        )
     if not notebooks:
-        return f"There is no notebook in what you handed in ({names or 'it is empty'}). Hand in {expected}."
+        return (
+            f"There is no notebook in what you handed in ({names or 'it is empty'}). Hand in"
+            f" {expected}."
+        )
     if len(notebooks) > 1:
-        return f"There are {len(notebooks)} notebooks in what you handed in ({names}). Hand in only {expected}."
+        return (
+            f"There are {len(notebooks)} notebooks in what you handed in ({names}). Hand in only"
+            f" {expected}."
+        )
     if first.outside:
-        return "The name of your file leads out of the archive of the submissions. Hand in the notebook under a plain name."
-    return None if first.kind == "file" else "What you handed in is no regular file. Hand in the notebook itself."
+        return (
+            "The name of your file leads out of the archive of the submissions. Hand in the"
+            " notebook under a plain name."
+        )
+    return (
+        None
+        if first.kind == "file"
+        else "What you handed in is no regular file. Hand in the notebook itself."
+    )
 
 
 def _by_cells(submission, known):
     """The assignment most of whose answers are in a notebook."""
     ids = {_grade_id(cell) for cell in _parse(submission.content())}
-    shared = {name: len(ids & set(answers)) for name, answers in known.items()} if isinstance(known, Mapping) else {}
+    shared = (
+        {name: len(ids & set(answers)) for name, answers in known.items()}
+        if isinstance(known, Mapping)
+        else {}
+    )
     best = max(shared, key=shared.get, default=None)
     return best if best and shared[best] else None
 
 
 def _too_many(several):
     names = ", ".join(repr(one.member or one.path.name) for one in several[:5])
-    return replace(several[0], problem=f"You have handed in {len(several)} notebooks for this exercise ({names}). Hand in one.")
+    return replace(
+        several[0],
+        problem=(
+            f"You have handed in {len(several)} notebooks for this exercise ({names}). Hand in one."
+        ),
+    )
 
 
 # ---------------------------------------------------------------- reading
 
 
 def _from_file(path):
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    flags = (
+        os.O_RDONLY
+        | getattr(os, "O_NOFOLLOW", 0)
+        | getattr(os, "O_NONBLOCK", 0)
+        | getattr(os, "O_CLOEXEC", 0)
+        | getattr(os, "O_BINARY", 0)
+    )
     try:
         if path.is_symlink():  # where there is no O_NOFOLLOW
-            raise Unreadable("What you handed in is a link to another file, which is not followed. Hand in the notebook itself.")
+            raise Unreadable(
+                "What you handed in is a link to another file, which is not followed. Hand in the"
+                " notebook itself."
+            )
         if path.is_dir():
             raise Unreadable("What you handed in is a folder. Hand in the notebook itself.")
         # Without waiting: what is no file may never give anything.
         descriptor = os.open(path, flags)
     except OSError as error:
-        raise Unreadable(f"Your file cannot be read ({error.strerror}). Hand it in again.") from error
+        raise Unreadable(
+            f"Your file cannot be read ({error.strerror}). Hand it in again."
+        ) from error
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -354,10 +437,21 @@ def _from_archive(path, member):
             _refuse_size(info.file_size)
             with archive.open(info) as file:
                 content = file.read(LARGEST + 1)  # whatever size it has said that it has
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         if isinstance(error, Unreadable):
             raise
-        raise Unreadable("Your file is damaged in the archive of the submissions. Hand it in again.") from error
+        raise Unreadable(
+            "Your file is damaged in the archive of the submissions. Hand it in again."
+        ) from error
     _refuse_size(len(content))
     return content
 
@@ -365,8 +459,9 @@ def _from_archive(path, member):
 def _refuse_size(size):
     if size > LARGEST:
         raise Unreadable(
-            f"Your notebook has {'more than ' if size == LARGEST + 1 else ''}{size / (1 << 20):.0f} MB; no more than {LARGEST >> 20} MB are "
-            "accepted. Nearly always this is output: in Jupyter choose Edit, Clear Outputs of All Cells, save, and hand it in again."
+            f"Your notebook has {'more than ' if size == LARGEST + 1 else ''}{size / (1 << 20):.0f}"
+            f" MB; no more than {LARGEST >> 20} MB are accepted. Nearly always this is output: in"
+            " Jupyter choose Edit, Clear Outputs of All Cells, save, and hand it in again."
         )
 
 
@@ -378,21 +473,39 @@ def _parse(content):
     Unreadable
     """
     if not content.strip():
-        raise Unreadable("Your file is empty. Save the notebook in Jupyter, look at its size, and hand it in again.")
+        raise Unreadable(
+            "Your file is empty. Save the notebook in Jupyter, look at its size, and hand it in"
+            " again."
+        )
     if content.startswith(b"PK"):
         raise Unreadable("Your file is a zip archive. Hand in the notebook that is in it.")
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) or b"\0" in content[:200]:
-        raise Unreadable(f"Your file is text in UTF-16; a notebook is UTF-8. Some other program has changed it. {AGAIN}")
+    if (
+        content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
+        or b"\0" in content[:200]
+    ):
+        raise Unreadable(
+            "Your file is text in UTF-16; a notebook is UTF-8. Some other program has changed it."
+            f" {AGAIN}"
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Unreadable(f"Your file is no notebook: it is not text in UTF-8. Some other program may have changed it. {AGAIN}") from None
+        raise Unreadable(
+            "Your file is no notebook: it is not text in UTF-8. Some other program may have"
+            f" changed it. {AGAIN}"
+        ) from None
     if text.lstrip().startswith("<"):
-        raise Unreadable("Your file is a web page and no notebook. Hand in the notebook itself (its name ends in .ipynb), not an export of it.")
+        raise Unreadable(
+            "Your file is a web page and no notebook. Hand in the notebook itself (its name ends in"
+            " .ipynb), not an export of it."
+        )
     try:
         notebook = json.loads(text)
     except json.JSONDecodeError as error:
-        raise Unreadable(f"Your file is no notebook, or a damaged one: it cannot be understood from line {error.lineno} on. {AGAIN}") from None
+        raise Unreadable(
+            "Your file is no notebook, or a damaged one: it cannot be understood from line"
+            f" {error.lineno} on. {AGAIN}"
+        ) from None
     except RecursionError:
         raise Unreadable(f"Your file is no notebook: it is nested too deeply. {AGAIN}") from None
     except ValueError:
@@ -402,11 +515,16 @@ def _parse(content):
     version = notebook.get("nbformat")
     if type(version) is int and version != 4:
         age = "an old" if version < 4 else "an unknown"
-        raise Unreadable(f"Your notebook is in {age} format ({version}, where 4 is needed). {AGAIN}")
+        raise Unreadable(
+            f"Your notebook is in {age} format ({version}, where 4 is needed). {AGAIN}"
+        )
     if type(version) is not int or not isinstance(notebook.get("cells"), list):
         raise Unreadable(f"Your file is no notebook: it does not have the parts of one. {AGAIN}")
     if not notebook["cells"]:
-        raise Unreadable("Your notebook has no cells. Take the released notebook, write your answers into it, save it and hand it in.")
+        raise Unreadable(
+            "Your notebook has no cells. Take the released notebook, write your answers into it,"
+            " save it and hand it in."
+        )
     return [cell for cell in notebook["cells"] if isinstance(cell, dict)]
 
 
@@ -437,7 +555,8 @@ def read(submission, skeleton, known=()):
     skeleton : mapping
         The released notebook, as nbformat or json reads it.
     known : mapping of str to collection of str, optional
-        The grade_ids of the answers of all assignments by their names: to tell which one this is if it is another.
+        The grade_ids of the answers of all assignments by their names: to tell which one this is if
+        it is another.
 
     Returns
     -------
@@ -450,7 +569,11 @@ def read(submission, skeleton, known=()):
     except Unreadable as error:
         return Intake(problem=str(error))
     released = {identity: cell for cell in skeleton["cells"] if (identity := _grade_id(cell))}
-    answers = [identity for identity, cell in released.items() if cell["cell_type"] == "code" and cell["metadata"]["nbgrader"].get("solution")]
+    answers = [
+        identity
+        for identity, cell in released.items()
+        if cell["cell_type"] == "code" and cell["metadata"]["nbgrader"].get("solution")
+    ]
     texts, added, place = {}, {}, None
     for cell in cells:
         identity = _grade_id(cell)
@@ -469,10 +592,14 @@ def _another(cells, answers, known):
     ids = {_grade_id(cell) for cell in cells} - {None}
     for name, others in known.items() if isinstance(known, Mapping) else ():
         if ids & (set(others) - set(answers)):
-            return f"Your notebook is that of another exercise: {name}. Hand in the notebook of this one."
+            return (
+                f"Your notebook is that of another exercise: {name}. Hand in the notebook of this"
+                " one."
+            )
     return (
-        "None of the cells for your answers is in your notebook: it is not the one of this exercise, or they were lost in a copy. Take the "
-        "released notebook, write your answers into its cells, and hand it in."
+        "None of the cells for your answers is in your notebook: it is not the one of this"
+        " exercise, or they were lost in a copy. Take the released notebook, write your answers"
+        " into its cells, and hand it in."
     )
 
 
@@ -485,13 +612,16 @@ def _rebuilt(released, answers, texts, added):
                 cells.append(("code", *found, identity))
             elif found:
                 notes[identity] = (
-                    f"There are {len(texts[identity])} cells for this answer ({identity}), with different text, and nobody can tell which one "
-                    "you mean; none was graded. A copied cell keeps its mark: delete all but one, and hand the notebook in again."
+                    f"There are {len(texts[identity])} cells for this answer ({identity}), with"
+                    " different text, and nobody can tell which one you mean; none was graded. A"
+                    " copied cell keeps its mark: delete all but one, and hand the notebook in"
+                    " again."
                 )
             else:
                 notes[identity] = (
-                    f"The cell for this answer ({identity}) was not found in your notebook. Copy it from the released notebook, write your "
-                    "answer into it, and hand the notebook in again."
+                    f"The cell for this answer ({identity}) was not found in your notebook. Copy it"
+                    " from the released notebook, write your answer into it, and hand the notebook"
+                    " in again."
                 )
         elif identity == "self_check":
             cells.append(("code", NO_CHECKS, identity))
@@ -500,6 +630,9 @@ def _rebuilt(released, answers, texts, added):
         elif cell["cell_type"] == "code":
             cells.append(("code", _source(cell), identity))
             if any(text.strip() != _source(cell).strip() for text in texts.get(identity, ())):
-                notes[identity] = f"The locked cell {identity} was changed; the released one was used. Write what you need into a cell of your own."
+                notes[identity] = (
+                    f"The locked cell {identity} was changed; the released one was used. Write what"
+                    " you need into a cell of your own."
+                )
         cells += [("code", source, None) for source in added.get(identity, ())]
     return Intake(cells, None, notes)

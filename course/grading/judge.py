@@ -1,9 +1,10 @@
 """The judge: what came of a student's answer, against the key.
 
-Pure functions of plain data. What came is looked at in the order defined, runs, type, shape, value, and the first step
-that fails is told. A wrong answer is compared with the typical mistakes of the key, so that the student is told what
-is wrong rather than that it is wrong. No message holds a right value, or anything of a hidden case; and none quotes
-what the student's code says, unless asked to: a hostile notebook could have it say what it has seen.
+Pure functions of plain data. What came is looked at in the order defined, runs, type, shape, value,
+and the first step that fails is told. A wrong answer is compared with the typical mistakes of the
+key, so that the student is told what is wrong rather than that it is wrong. No message holds a
+right value, or anything of a hidden case; and none quotes what the student's code says, unless
+asked to: a hostile notebook could have it say what it has seen.
 """
 
 import builtins
@@ -17,8 +18,21 @@ from course.grading import runner
 STEPS = ("defined", "runs", "type", "shape", "value")
 STANDARD_ERRORS = 5  # of a share at random: beyond it once in two million
 KNOWN = (
-    "tensor", "str", "int", "float", "bool", "dict", "set", "function", "type", "generator", "range", "map", "object", "bytes"
-)  # fmt: skip
+    "tensor",
+    "str",
+    "int",
+    "float",
+    "bool",
+    "dict",
+    "set",
+    "function",
+    "type",
+    "generator",
+    "range",
+    "map",
+    "object",
+    "bytes",
+)
 NO_CHANCE = 1e-9  # what is less probable than this is no chance
 SAME_CLASSES = 0.95
 
@@ -46,7 +60,9 @@ class Line(NamedTuple):
         if self.step is None:
             return [(step, "OK") for step in STEPS]
         reached = STEPS.index(self.step) if self.step else -1
-        states = ["OK"] * max(reached, 0) + ["not yet"] * (reached >= 0) + ["not checked"] * len(STEPS)
+        states = (
+            ["OK"] * max(reached, 0) + ["not yet"] * (reached >= 0) + ["not checked"] * len(STEPS)
+        )
         return list(zip(STEPS, states))
 
 
@@ -83,11 +99,11 @@ def judge(task, results, quote=False):
     ----------
     task : keys.TaskKey
     results : dict of str to dict
-        By case, as `runner.run_case` returns them. Cases that are missing were not reached: they cost their parts the
-        points.
+        By case, as `runner.run_case` returns them. Cases that are missing were not reached: they
+        cost their parts the points.
     quote : bool
-        Whether messages may say what the student's code says (messages of its errors). For the student's own check,
-        not for grading.
+        Whether messages may say what the student's code says (messages of its errors). For the
+        student's own check, not for grading.
 
     Returns
     -------
@@ -100,10 +116,20 @@ def judge(task, results, quote=False):
     for part in task.parts:
         fault, mistake = faults[part.name], explained.get(part.name)
         if fault is None:
-            lines.append(Line(part.name, part.points, part.points, f"{_capital(part.says)}: right."))
+            lines.append(
+                Line(part.name, part.points, part.points, f"{_capital(part.says)}: right.")
+            )
             continue
         if fault.whole and fault.message in told:
-            lines.append(Line(part.name, 0, part.points, f"{_capital(part.says)}: not checked because of the above.", ""))
+            lines.append(
+                Line(
+                    part.name,
+                    0,
+                    part.points,
+                    f"{_capital(part.says)}: not checked because of the above.",
+                    "",
+                )
+            )
             continue
         told.add(fault.message)
         text = fault.message
@@ -111,24 +137,40 @@ def judge(task, results, quote=False):
             text += " The same mistake as above." if mistake.name in hints else f" {mistake.hint}"
             hints.add(mistake.name)
         lines.append(Line(part.name, 0, part.points, f"{_capital(part.says)}: {text}", fault.step))
-    best = max(explained.values(), key=lambda mistake: _agreement(task, mistake, results), default=None)
+    best = max(
+        explained.values(), key=lambda mistake: _agreement(task, mistake, results), default=None
+    )
     return TaskResult(sum(line.points for line in lines), task.points, lines, best and best.name)
 
 
 def _plain(result):
-    """A result of which everything has the type it should have; what came from beside a student's code may be anything."""
+    """A result of which everything has the type it should have; what came from beside a student's
+    code may be anything.
+    """
     try:
-        arrays = {name: value for name, value in result["values"].items() if isinstance(value, np.ndarray)}
-        values = {name: value for name, value in arrays.items() if value.dtype.kind in runner.NUMBERS_AND_TEXT}
+        arrays = {
+            name: value for name, value in result["values"].items() if isinstance(value, np.ndarray)
+        }
+        values = {
+            name: value
+            for name, value in arrays.items()
+            if value.dtype.kind in runner.NUMBERS_AND_TEXT
+        }
         kinds = {name: kind for name, kind in result["kinds"].items() if isinstance(kind, str)}
         error = result["error"] and {
-            "type": str(result["error"]["type"]), "message": str(result["error"]["message"]), "line": result["error"]["line"]
-        }  # fmt: skip
+            "type": str(result["error"]["type"]),
+            "message": str(result["error"]["message"]),
+            "line": result["error"]["line"],
+        }
         if error and not isinstance(error["line"], int):
             error["line"] = None
         return {
-            "defined": result["defined"] is True, "values": values, "kinds": kinds, "error": error, "returned": str(result["returned"])
-        }  # fmt: skip
+            "defined": result["defined"] is True,
+            "values": values,
+            "kinds": kinds,
+            "error": error,
+            "returned": str(result["returned"]),
+        }
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return {"defined": False, "values": {}, "kinds": {}, "error": None, "returned": ""}
 
@@ -165,15 +207,25 @@ def _hidden(part, task, fault):
         "runs": "it raises an error there",
         "type": "its type is not the expected one there",
         "shape": "its shape is not the expected one there",
-        "value": fault.message if part.compare == "accuracy" else "its values are not the right ones there",
+        "value": (
+            fault.message
+            if part.compare == "accuracy"
+            else "its values are not the right ones there"
+        ),
     }[fault.step]
-    return f"right on the inputs of check({task.id!r}), but not on another input than those: {what}."
+    return (
+        f"right on the inputs of check({task.id!r}), but not on another input than those: {what}."
+    )
 
 
 def _fault(part, task, case, result, quote):
     """The first fault of a part in one case."""
     if not result["defined"]:
-        return Fault("defined", f"{task.id} is not defined. Run the cell that defines it, and keep the name", True)
+        return Fault(
+            "defined",
+            f"{task.id} is not defined. Run the cell that defines it, and keep the name",
+            True,
+        )
     if error := result["error"]:
         return Fault("runs", _raised(error, quote), True)
     right, right_kind = task.right[case]["values"][part.name], task.right[case]["kinds"][part.name]
@@ -203,20 +255,42 @@ def _not_apart(task, result):
     if task.probe.strip():
         return Fault("type", "it is missing")
     expected = ", ".join(part.name for part in task.parts)
-    returned = "None" if result["returned"] == "NoneType" else _described(result["returned"], (None, None))
+    returned = (
+        "None" if result["returned"] == "NoneType" else _described(result["returned"], (None, None))
+    )
     end = ". Does the function end with a return?" if returned == "None" else ""
-    return Fault("type", f"{task.id} returns {returned}, where {len(task.parts)} values are expected: {expected}{end}", True)
+    return Fault(
+        "type",
+        f"{task.id} returns {returned}, where {len(task.parts)} values are expected:"
+        f" {expected}{end}",
+        True,
+    )
 
 
 def _type_fault(kind, value, right_kind, right):
     expected, found = _sort(right_kind, right), _sort(kind, value)
-    if value is None or found[0] != expected[0] or (found[1] == "list") > (expected[1] == "list") or (
-        expected[1] != "scalar" and found[1] == "scalar"
+    if (
+        value is None
+        or found[0] != expected[0]
+        or (found[1] == "list") > (expected[1] == "list")
+        or (expected[1] != "scalar" and found[1] == "scalar")
     ):
         if kind == "NoneType":
-            return Fault("type", f"it is None, where {_named(expected)} is expected. Does the function end with a return?")
-        hint = " np.array(...) makes an array of a list" if found[1] == "list" and value is not None else ""
-        return Fault("type", f"it is {_described(kind, found)}, where {_named(expected)} is expected{hint and ';' + hint}")
+            return Fault(
+                "type",
+                f"it is None, where {_named(expected)} is expected. Does the function end with a"
+                " return?",
+            )
+        hint = (
+            " np.array(...) makes an array of a list"
+            if found[1] == "list" and value is not None
+            else ""
+        )
+        return Fault(
+            "type",
+            f"it is {_described(kind, found)}, where {_named(expected)} is"
+            f" expected{hint and ';' + hint}",
+        )
     return None
 
 
@@ -224,16 +298,22 @@ def _sort(kind, value):
     """What a value holds, and in what."""
     if value is None:
         return None, None
-    holds = "text" if value.dtype.kind in "US" else "number" if value.dtype.kind in "biufc" else None
+    holds = (
+        "text" if value.dtype.kind in "US" else "number" if value.dtype.kind in "biufc" else None
+    )
     listed = kind in ("list", "tuple") or re.match(r"(list|tuple) of", kind)
     return holds, "list" if listed else "scalar" if value.ndim == 0 else "array"
 
 
 def _named(sort):
     return {
-        ("number", "scalar"): "a number", ("number", "array"): "an array of numbers", ("number", "list"): "a list of numbers",
-        ("text", "scalar"): "a text", ("text", "array"): "an array of text", ("text", "list"): "a list of texts",
-    }[sort]  # fmt: skip
+        ("number", "scalar"): "a number",
+        ("number", "array"): "an array of numbers",
+        ("number", "list"): "a list of numbers",
+        ("text", "scalar"): "a text",
+        ("text", "array"): "an array of text",
+        ("text", "list"): "a list of texts",
+    }[sort]
 
 
 def _described(kind, found):
@@ -250,12 +330,18 @@ def _described(kind, found):
 def _shape_fault(value, right):
     if value.shape == right.shape:
         return None
-    found = f"its shape is {value.shape}" if value.ndim <= 5 and max(value.shape, default=0) < 10_000 else "its shape is another"
+    found = (
+        f"its shape is {value.shape}"
+        if value.ndim <= 5 and max(value.shape, default=0) < 10_000
+        else "its shape is another"
+    )
     message = f"{found}, where {right.shape} is expected"
     if value.ndim > 1 and value.shape == right.shape[::-1]:
         return Fault("shape", f"{message}: it is transposed")
     if [size for size in value.shape if size != 1] == [size for size in right.shape if size != 1]:
-        return Fault("shape", f"{message}: the axes of length 1 are not the same (what does keepdims do?)")
+        return Fault(
+            "shape", f"{message}: the axes of length 1 are not the same (what does keepdims do?)"
+        )
     return Fault("shape", message)
 
 
@@ -264,11 +350,25 @@ def _value_fault(part, value, right, reference):
         wrong = int(np.sum(value != right))
         if not wrong:
             return None
-        return Fault("value", f"it is right at {value.size - wrong} of {value.size} places" if value.ndim else "it is not the right text")
+        return Fault(
+            "value",
+            (
+                f"it is right at {value.size - wrong} of {value.size} places"
+                if value.ndim
+                else "it is not the right text"
+            ),
+        )
     for name, where in (("nan", np.isnan), ("infinite", np.isinf)):
-        count = int(np.sum(where(value) & ~where(right))) if part.compare in ("close", "equal") else int(where(value).sum())
+        count = (
+            int(np.sum(where(value) & ~where(right)))
+            if part.compare in ("close", "equal")
+            else int(where(value).sum())
+        )
         if count:
-            return Fault("value", f"{name} at {count} of {value.size} places" if value.ndim else f"it is {name}")
+            return Fault(
+                "value",
+                f"{name} at {count} of {value.size} places" if value.ndim else f"it is {name}",
+            )
     if part.compare == "dropped":
         return _dropped_fault(part, value, reference)
     if part.compare == "accuracy":
@@ -307,7 +407,10 @@ def _number_message(part, value, right, near):
         scaled, shifted = factor * right, right + np.mean(value - right)
         if np.abs(factor) > 1e-6 and _near(part, value, scaled).all():
             opposite = np.isclose(factor, -1, rtol=1e-3)
-            return f"{message}: all {'have the opposite sign' if opposite else 'are off by one constant factor'}"
+            return (
+                f"{message}: all"
+                f" {'have the opposite sign' if opposite else 'are off by one constant factor'}"
+            )
         if _near(part, value, shifted).all():
             return f"{message}: all are off by one constant that is added"
     return message
@@ -319,7 +422,10 @@ def _accuracy_fault(value, reference):
     if share >= least:
         return None
     # Rounded down: what is below must not read as if it were not.
-    return Fault("value", f"{np.floor(100 * share):.0f} % of the classes are right; {100 * least:g} % are asked for")
+    return Fault(
+        "value",
+        f"{np.floor(100 * share):.0f} % of the classes are right; {100 * least:g} % are asked for",
+    )
 
 
 # ---------------------------------------------------------------- random masks
@@ -348,14 +454,28 @@ def _mask(value, reference):
         first, told = np.take(zero, [0], axis), np.take(places, [0], axis) & places
         if size > 1 and np.all((zero == first) | ~told):
             constant.append(axis)
-    scale, spread = (float(np.median(factors)), float(factors.std())) if factors.size else (0.0, 0.0)
+    scale, spread = (
+        (float(np.median(factors)), float(factors.std())) if factors.size else (0.0, 0.0)
+    )
     count = int(places.sum())
     share, independent = float(zero.sum() / max(count, 1)), count / np.prod(shared, initial=1)
     # Along an axis of length 2 a few places agree easily.
-    stuck = [axis for axis in constant if _same_by_chance(share, kept.shape[axis], independent) < NO_CHANCE]
-    # A mask that is the same all along an axis took fewer coins: its share may be further from the rate by chance.
+    stuck = [
+        axis
+        for axis in constant
+        if _same_by_chance(share, kept.shape[axis], independent) < NO_CHANCE
+    ]
+    # A mask that is the same all along an axis took fewer coins: its share may be further from the
+    # rate by chance.
     repeated = [kept.shape[axis] for axis in stuck if axis not in reference.get("shared", ())]
-    return Mask(independent / np.prod(repeated, initial=1), share, scale, spread, tuple(constant), tuple(stuck))
+    return Mask(
+        independent / np.prod(repeated, initial=1),
+        share,
+        scale,
+        spread,
+        tuple(constant),
+        tuple(stuck),
+    )
 
 
 def _same_by_chance(rate, size, places):
@@ -364,31 +484,50 @@ def _same_by_chance(rate, size, places):
 
 
 def _dropped_fault(part, value, reference):
-    kept, rate, shared = np.asarray(reference["kept"]), reference["rate"], tuple(reference.get("shared", ()))
+    kept, rate, shared = (
+        np.asarray(reference["kept"]),
+        reference["rate"],
+        tuple(reference.get("shared", ())),
+    )
     if rate == 0:
         near = _near(part, value, kept)
-        message = f"nothing is to be dropped here; right at {int(near.sum())} of {value.size} places"
+        message = (
+            f"nothing is to be dropped here; right at {int(near.sum())} of {value.size} places"
+        )
         return None if near.all() else Fault("value", message)
     right = (value == 0) | _near(part, value, kept)
     mask = _mask(value, reference)
     error = np.sqrt(rate * (1 - rate) / max(mask.places, 1))
     # The share first: with it wrong, what is left is often scaled by another rate as well.
     if abs(mask.share - rate) > STANDARD_ERRORS * error + 1e-12:
-        return Fault("value", f"{100 * mask.share:.0f} % of the values are dropped: not the rate asked for, nor chance")
+        return Fault(
+            "value",
+            f"{100 * mask.share:.0f} % of the values are dropped: not the rate asked for, nor"
+            " chance",
+        )
     if not right.all():
         wrong = int((~right).sum())
-        return Fault("value", f"{wrong} of {value.size} values are neither 0 nor what a value that is kept should be")
+        return Fault(
+            "value",
+            f"{wrong} of {value.size} values are neither 0 nor what a value that is kept should be",
+        )
     for axis in range(kept.ndim):
         if axis in shared and kept.shape[axis] > 1 and axis not in mask.constant:
-            return Fault("value", f"the mask differs along axis {axis}, along which it should be the same")
+            return Fault(
+                "value", f"the mask differs along axis {axis}, along which it should be the same"
+            )
         if axis in mask.stuck and axis not in shared:
-            return Fault("value", f"the mask is the same all along axis {axis}, along which it should differ")
+            return Fault(
+                "value", f"the mask is the same all along axis {axis}, along which it should differ"
+            )
     return None
 
 
 def _same_mask(one, other):
     """Whether two masks can come from one mistake."""
-    error = np.sqrt((one.share * (1 - one.share) + other.share * (1 - other.share)) / max(one.places, 1))
+    error = np.sqrt(
+        (one.share * (1 - one.share) + other.share * (1 - other.share)) / max(one.places, 1)
+    )
     scale = max(abs(one.scale), abs(other.scale))
     blur = STANDARD_ERRORS * (one.spread + other.spread) / np.sqrt(max(one.places, 1))
     return bool(
@@ -417,7 +556,9 @@ def same(task, part, one, other):
     bool
     """
     return all(
-        case in one and case in other and _same(part, one[case], other[case], task.reference.get(case, {}).get(part.name))
+        case in one
+        and case in other
+        and _same(part, one[case], other[case], task.reference.get(case, {}).get(part.name))
         for case in task.cases
     )
 
@@ -426,12 +567,17 @@ def _same(part, one, other, reference):
     if not (one["defined"] and other["defined"]):
         return one["defined"] == other["defined"]
     if one["error"] or other["error"]:
-        return bool(one["error"] and other["error"]) and _error_signature(one["error"]) == _error_signature(other["error"])
+        return bool(one["error"] and other["error"]) and _error_signature(
+            one["error"]
+        ) == _error_signature(other["error"])
     values = [result["values"].get(part.name) for result in (one, other)]
     kinds = [result["kinds"].get(part.name, result["returned"]) for result in (one, other)]
     if values[0] is None or values[1] is None:
         return values[0] is values[1] and kinds[0] == kinds[1]
-    if _sort(kinds[0], values[0]) != _sort(kinds[1], values[1]) or values[0].shape != values[1].shape:
+    if (
+        _sort(kinds[0], values[0]) != _sort(kinds[1], values[1])
+        or values[0].shape != values[1].shape
+    ):
         return False
     if values[0].dtype.kind in "US":
         return bool(np.all(values[0] == values[1]))
@@ -452,18 +598,22 @@ def _agreement(task, mistake, results):
 
 
 def _explain(task, results, failed):
-    """For each part that failed, the mistake that explains it: by the name of the part, if there is one.
+    """For each part that failed, the mistake that explains it: by the name of the part, if there is
+    one.
 
-    A mistake explains a part if it gives the same in all cases, and fails there. Of several, that which agrees in most
-    parts is meant. Where several agree equally, and none with everything, this part does not tell them apart: none is
-    named. Those that agree with everything cannot be told apart at all; the first is named.
+    A mistake explains a part if it gives the same in all cases, and fails there. Of several, that
+    which agrees in most parts is meant. Where several agree equally, and none with everything, this
+    part does not tell them apart: none is named. Those that agree with everything cannot be told
+    apart at all; the first is named.
     """
     explained, agreement = {}, {}
     for part in failed:
         able = [
             mistake
             for mistake in task.mistakes
-            if mistake.recognised and same(task, part, results, mistake.results) and fails(task, part, mistake.results)
+            if mistake.recognised
+            and same(task, part, results, mistake.results)
+            and fails(task, part, mistake.results)
         ]
         for mistake in able:
             agreement.setdefault(mistake.name, _agreement(task, mistake, results))

@@ -1,8 +1,8 @@
 """The key of an assignment: the right values of each task, and those of each typical mistake.
 
-Made by running the instructor's notebook here, outside any box: it is trusted. Of the key there are two versions: the
-whole one, which stays with the judge, and the public one, in `exercises/`, which holds nothing of the hidden cases and
-no source of an answer or a mistake.
+Made by running the instructor's notebook here, outside any box: it is trusted. Of the key there are
+two versions: the whole one, which stays with the judge, and the public one, in `exercises/`, which
+holds nothing of the hidden cases and no source of an answer or a mistake.
 """
 
 import contextlib
@@ -49,7 +49,8 @@ class TaskKey:
     ----------
     id, parts, probe : see `tasks.Task`
     cases : dict of str to dict
-        Inputs by the name of the case: public ones first, then the hidden ones if it is the whole key.
+        Inputs by the name of the case: public ones first, then the hidden ones if it is the whole
+        key.
     hidden : tuple of str
         Names of the hidden ones among them.
     right : dict of str to dict
@@ -79,7 +80,9 @@ class TaskKey:
         def shown(mapping):
             return {case: value for case, value in mapping.items() if case not in self.hidden}
 
-        mistakes = tuple(replace(mistake, results=shown(mistake.results)) for mistake in self.mistakes)
+        mistakes = tuple(
+            replace(mistake, results=shown(mistake.results)) for mistake in self.mistakes
+        )
         kept = {name: shown(getattr(self, name)) for name in ("cases", "right", "reference")}
         return replace(self, **kept, hidden=(), mistakes=mistakes)
 
@@ -131,19 +134,35 @@ def task_key(bench):
             if flaw := _flaw(part, result, reference[case]):
                 raise ValueError(f"{task.id}: {flaw} in case {case!r}.")
     mistakes = tuple(
-        WrongAnswer(mistake.name, mistake.hint, mistake.recognised, bench.results(mistake.source)) for mistake in task.mistakes
+        WrongAnswer(mistake.name, mistake.hint, mistake.recognised, bench.results(mistake.source))
+        for mistake in task.mistakes
     )
-    return TaskKey(task.id, tuple(task.parts), task.probe, bench.cases, tuple(task.hidden), right, reference, mistakes)
+    return TaskKey(
+        task.id,
+        tuple(task.parts),
+        task.probe,
+        bench.cases,
+        tuple(task.hidden),
+        right,
+        reference,
+        mistakes,
+    )
 
 
 def _flaw(part, result, reference):
-    """What keeps a result of the instructor's from being what others are compared with; None if nothing."""
+    """What keeps a result of the instructor's from being what others are compared with; None if
+    nothing.
+    """
     if not result["defined"]:
         return "the instructor's answer does not define its name"
     if result["error"]:
-        return "the instructor's answer raises {type}: {message} (line {line})".format(**result["error"])
+        return "the instructor's answer raises {type}: {message} (line {line})".format(
+            **result["error"]
+        )
     if part.name not in result["values"]:
-        return f"the instructor's answer gives no {part.name!r}, but {result['kinds'].get(part.name)},"
+        return (
+            f"the instructor's answer gives no {part.name!r}, but {result['kinds'].get(part.name)},"
+        )
     if part.compare not in ("dropped", "accuracy"):
         return None
     needed = "kept" if part.compare == "dropped" else "labels"
@@ -171,7 +190,10 @@ def each_task(folder, only=None):
     tasks, cells = load_tasks(folder), code_cells(folder)
     there = [id for id, _ in cells if id in tasks]
     if missing := [id for id in tasks if id not in there]:
-        raise ValueError(f"{Path(folder).name}: grader.py has a task {missing[0]!r}, but no answer cell has this grade_id.")
+        raise ValueError(
+            f"{Path(folder).name}: grader.py has a task {missing[0]!r}, but no answer cell has this"
+            " grade_id."
+        )
     wanted = [id for id in there if only is None or id in only]
     namespace = {"__name__": "__main__"}
     for id, source in cells:
@@ -184,7 +206,9 @@ def each_task(folder, only=None):
             with _apart():
                 exec(compile(source, f"<{id or 'cell'}>", "exec"), namespace)
         except Exception as error:
-            raise ValueError(f"{Path(folder).name}: the instructor's cell {id or source[:40]!r} fails: {error!r}") from error
+            raise ValueError(
+                f"{Path(folder).name}: the instructor's cell {id or source[:40]!r} fails: {error!r}"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -212,16 +236,27 @@ class Bench:
     def results(self, source):
         """What comes of an answer: by case, as `runner.run_case` returns it."""
         names = [part.name for part in self.task.parts]
-        return self._each(source, lambda inputs: runner.run_case(self.task.id, self.task.probe, names, self.namespace, inputs))
+        return self._each(
+            source,
+            lambda inputs: runner.run_case(
+                self.task.id, self.task.probe, names, self.namespace, inputs
+            ),
+        )
 
     def references(self):
         """What the task's `reference` says: by case and part."""
         if self.task.reference is None:
             return {case: {} for case in self.cases}
-        return self._each(self.answer, lambda inputs: self.task.reference(runner.Student(self.namespace), runner.copied(inputs)))
+        return self._each(
+            self.answer,
+            lambda inputs: self.task.reference(
+                runner.Student(self.namespace), runner.copied(inputs)
+            ),
+        )
 
     def _each(self, source, of):
-        # In the notebook's own namespace, so that the functions above the answer find it; put back afterwards.
+        # In the notebook's own namespace, so that the functions above the answer find it; put back
+        # afterwards.
         before = dict(self.namespace)
         try:
             with _apart():
@@ -240,8 +275,16 @@ class Bench:
 
 def code_cells(folder):
     """The cells that are run for grading: pairs of grade_id (None if it has none) and source."""
-    cells = [(grade_id(cell), cell.source) for cell in read_notebook(folder).cells if cell.cell_type == "code"]
-    return [(id, source) for id, source in cells if id != "self_check" and not (id or "").startswith("check_")]
+    cells = [
+        (grade_id(cell), cell.source)
+        for cell in read_notebook(folder).cells
+        if cell.cell_type == "code"
+    ]
+    return [
+        (id, source)
+        for id, source in cells
+        if id != "self_check" and not (id or "").startswith("check_")
+    ]
 
 
 def read_notebook(folder):
@@ -256,7 +299,8 @@ def read_notebook(folder):
 
 def cleared(source):
     """An answer's cell as students get it."""
-    # `release` has nbgrader do this, whose import takes longer than all else that `prove` does; a test compares the two.
+    # `release` has nbgrader do this, whose import takes longer than all else that `prove` does; a
+    # test compares the two.
     stub = r"\1# YOUR CODE HERE\n\1raise NotImplementedError()"
     return re.sub(r"(?ms)^([ \t]*)### BEGIN SOLUTION.*?### END SOLUTION[^\n]*", stub, source)
 
@@ -270,7 +314,11 @@ def grade_id(cell):
 def _apart():
     """Seeded, with what is printed and warned of kept away: mistakes divide by zero, and say so."""
     runner.seed()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         yield
 
@@ -311,27 +359,41 @@ def files(key):
         for name, value in values.items():
             if isinstance(value, np.ndarray):
                 if value.dtype.kind not in "biufcU":
-                    raise ValueError(f"{place}/{name} holds {value.dtype}; give numbers, truth values or text.")
+                    raise ValueError(
+                        f"{place}/{name} holds {value.dtype}; give numbers, truth values or text."
+                    )
                 arrays[f"{place}/{name}"] = value
                 stored[name] = {"array": f"{place}/{name}"}
             elif isinstance(value, (bool, int, float, str, type(None), list, tuple, np.generic)):
                 stored[name] = value.item() if isinstance(value, np.generic) else value
             else:
-                raise ValueError(f"{place}/{name} is a {type(value).__name__}; give a number, text, truth value or array.")
+                raise ValueError(
+                    f"{place}/{name} is a {type(value).__name__}; give a number, text, truth value"
+                    " or array."
+                )
         return stored
 
     def results(place, by_case):
-        return {case: {**one, "values": store(f"{place}/{case}", one["values"])} for case, one in by_case.items()}
+        return {
+            case: {**one, "values": store(f"{place}/{case}", one["values"])}
+            for case, one in by_case.items()
+        }
 
     for task in key.tasks.values():
         secret = {"hidden": list(task.hidden)} if task.hidden else {}
         tasks[task.id] = secret | {
             "parts": [asdict(part) for part in task.parts],
             "probe": task.probe,
-            "cases": {case: store(f"{task.id}/inputs/{case}", inputs) for case, inputs in task.cases.items()},
+            "cases": {
+                case: store(f"{task.id}/inputs/{case}", inputs)
+                for case, inputs in task.cases.items()
+            },
             "right": results(f"{task.id}/right", task.right),
             "reference": {
-                case: {part: store(f"{task.id}/reference/{case}/{part}", one) for part, one in parts.items()}
+                case: {
+                    part: store(f"{task.id}/reference/{case}/{part}", one)
+                    for part, one in parts.items()
+                }
                 for case, parts in task.reference.items()
             },
             "mistakes": [
@@ -347,7 +409,9 @@ def files(key):
     archive = io.BytesIO()
     # NumPy gives the members no time, so equal arrays are equal bytes.
     np.savez_compressed(archive, **{place: arrays[place] for place in sorted(arrays)})
-    text = json.dumps({"format": FORMAT, "assignment": key.name, "tasks": tasks}, indent=1, ensure_ascii=False)
+    text = json.dumps(
+        {"format": FORMAT, "assignment": key.name, "tasks": tasks}, indent=1, ensure_ascii=False
+    )
     return {"checks.json": f"{text}\n".encode(), "checks.npz": archive.getvalue()}
 
 
@@ -374,26 +438,53 @@ def load(folder):
             with np.load(folder / "checks.npz", allow_pickle=False) as archive:
                 return _loaded(content, archive)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error.filename} is missing. Copy the whole folder {folder.name!r} of the exercise again.") from None
+        raise FileNotFoundError(
+            f"{error.filename} is missing. Copy the whole folder {folder.name!r} of the exercise"
+            " again."
+        ) from None
     except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"The checks in {folder} cannot be read ({error!r}). Copy the whole folder of the exercise again.") from error
-    raise ValueError(f"The checks in {folder} are of another version of the course. Take exercise and course from the same download.")
+        raise ValueError(
+            f"The checks in {folder} cannot be read ({error!r}). Copy the whole folder of the"
+            " exercise again."
+        ) from error
+    raise ValueError(
+        f"The checks in {folder} are of another version of the course. Take exercise and course"
+        " from the same download."
+    )
 
 
 def _loaded(content, archive):
     def values(stored):
-        return {name: archive[value["array"]] if isinstance(value, dict) else value for name, value in stored.items()}
+        return {
+            name: archive[value["array"]] if isinstance(value, dict) else value
+            for name, value in stored.items()
+        }
 
     def results(by_case):
         return {case: {**one, "values": values(one["values"])} for case, one in by_case.items()}
 
     tasks = {}
     for id, one in content["tasks"].items():
-        mistakes = tuple(WrongAnswer(**{**mistake, "results": results(mistake["results"])}) for mistake in one["mistakes"])
-        reference = {case: {part: values(said) for part, said in parts.items()} for case, parts in one["reference"].items()}
+        mistakes = tuple(
+            WrongAnswer(**{**mistake, "results": results(mistake["results"])})
+            for mistake in one["mistakes"]
+        )
+        reference = {
+            case: {part: values(said) for part, said in parts.items()}
+            for case, parts in one["reference"].items()
+        }
         cases = {case: values(inputs) for case, inputs in one["cases"].items()}
         parts = tuple(Part(**part) for part in one["parts"])
-        tasks[id] = TaskKey(id, parts, one["probe"], cases, tuple(one.get("hidden", ())), results(one["right"]), reference, mistakes)
+        tasks[id] = TaskKey(
+            id,
+            parts,
+            one["probe"],
+            cases,
+            tuple(one.get("hidden", ())),
+            results(one["right"]),
+            reference,
+            mistakes,
+        )
     return Key(content["assignment"], tasks)
 
 

@@ -1,7 +1,8 @@
-"""The grader's own test, for whoever writes an assignment: is what is right judged right, and what is wrong recognised?
+"""The grader's own test, for whoever writes an assignment: is what is right judged right, and what
+is wrong recognised?
 
-    python -m course.grading.prove solutions/02_batch_norm
-    python -m course.grading.prove solutions/02_batch_norm batch_norm_backward
+python -m course.grading.prove solutions/02_batch_norm
+python -m course.grading.prove solutions/02_batch_norm batch_norm_backward
 """
 
 import argparse
@@ -42,7 +43,11 @@ def prove(folder, only=None):
     ------
     Row
     """
-    in_checks = {id: cell.metadata.nbgrader.get("points") for cell in keys.read_notebook(folder).cells if (id := keys.grade_id(cell))}
+    in_checks = {
+        id: cell.metadata.nbgrader.get("points")
+        for cell in keys.read_notebook(folder).cells
+        if (id := keys.grade_id(cell))
+    }
     for bench in keys.each_task(folder, only):
         task, key = bench.task, keys.task_key(bench)
 
@@ -53,21 +58,46 @@ def prove(folder, only=None):
 
         counts = [
             f"{len(found)} {what}; give at least {least}"
-            for what, found, least in (("mistakes", task.mistakes, LEAST_MISTAKES), ("alternatives", task.alternatives, LEAST_ALTERNATIVES))
+            for what, found, least in (
+                ("mistakes", task.mistakes, LEAST_MISTAKES),
+                ("alternatives", task.alternatives, LEAST_ALTERNATIVES),
+            )
             if len(found) < least
         ]
         if in_checks.get(f"check_{task.id}") != task.points:
-            counts.append(f"the cell check_{task.id} has {in_checks.get(f'check_{task.id}')} points, the parts have {task.points}")
-        yield row("answer", "the instructor's", key.right, lambda result: "; ".join([*counts, *_not_full(result)]))
+            counts.append(
+                f"the cell check_{task.id} has {in_checks.get(f'check_{task.id}')} points, the"
+                f" parts have {task.points}"
+            )
+        yield row(
+            "answer",
+            "the instructor's",
+            key.right,
+            lambda result: "; ".join([*counts, *_not_full(result)]),
+        )
         for name, source in task.alternatives.items():
-            yield row("alternative", name, bench.results(source), lambda result: "; ".join(_not_full(result)))
+            yield row(
+                "alternative",
+                name,
+                bench.results(source),
+                lambda result: "; ".join(_not_full(result)),
+            )
         twins = _twins(key)
         public = key.public()
         for mistake in key.mistakes:
-            passes = [judge.judge(one, mistake.results).points == key.points for one in (public, key)]
-            variant = "mistake (found in hidden cases only)" if passes == [True, False] else "mistake"
+            passes = [
+                judge.judge(one, mistake.results).points == key.points for one in (public, key)
+            ]
+            variant = (
+                "mistake (found in hidden cases only)" if passes == [True, False] else "mistake"
+            )
             yield row(variant, mistake.name, mistake.results, _not_caught(mistake, key, twins))
-        yield row("stub", "untouched", bench.results(keys.cleared(bench.answer)), lambda result: "gets points" if result.points else "")
+        yield row(
+            "stub",
+            "untouched",
+            bench.results(keys.cleared(bench.answer)),
+            lambda result: "gets points" if result.points else "",
+        )
 
 
 def _not_full(result):
@@ -84,7 +114,11 @@ def _not_caught(mistake, key, twins):
             return f"cannot be told from {', '.join(map(repr, twins[mistake.name]))}"
         if result.mistake != mistake.name:
             return f"taken for {result.mistake!r}" if result.mistake else "not recognised"
-        return "" if any(mistake.hint in line.message for line in result.lines) else "its hint is not told"
+        return (
+            ""
+            if any(mistake.hint in line.message for line in result.lines)
+            else "its hint is not told"
+        )
 
     return problem
 
@@ -100,10 +134,14 @@ def _twins(key):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m course.grading.prove", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m course.grading.prove", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("folder", help="such as solutions/02_batch_norm")
     parser.add_argument("tasks", nargs="*", help="ids; by default all")
-    parser.add_argument("--said", action="store_true", help="show what the student is told, of all variants")
+    parser.add_argument(
+        "--said", action="store_true", help="show what the student is told, of all variants"
+    )
     arguments = parser.parse_args()
     console = Console()
     table = Table(title=arguments.folder, show_lines=False)
@@ -114,12 +152,25 @@ def main():
         for row in prove(arguments.folder, arguments.tasks or None):
             problems += bool(row.problem)
             verdict = f"[bold red]{row.problem}[/]" if row.problem else "[green]OK[/]"
-            shown = f"{verdict}\n[dim]{row.said.replace('[', '(')}[/]" if (arguments.said or row.problem) and row.said else verdict
-            table.add_row(row.task, row.variant, row.name, f"{row.points:g}/{row.max:g}", shown, end_section=row.variant == "stub")
+            shown = (
+                f"{verdict}\n[dim]{row.said.replace('[', '(')}[/]"
+                if (arguments.said or row.problem) and row.said
+                else verdict
+            )
+            table.add_row(
+                row.task,
+                row.variant,
+                row.name,
+                f"{row.points:g}/{row.max:g}",
+                shown,
+                end_section=row.variant == "stub",
+            )
     except (ValueError, FileNotFoundError) as error:
         console.print(table, f"[bold red]{error}[/]")
         return 2
-    console.print(table, f"[bold red]{problems} to mend.[/]" if problems else "[green]All as it should be.[/]")
+    console.print(
+        table, f"[bold red]{problems} to mend.[/]" if problems else "[green]All as it should be.[/]"
+    )
     return 1 if problems else 0
 
 

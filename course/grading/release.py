@@ -1,7 +1,7 @@
 """The student's version of an assignment: `exercises/NAME/`, made from `solutions/NAME/`.
 
-nbgrader's own preprocessors make the notebook; beside it lie the public checks. Nothing is written if a solution, a
-mistake or a hidden case could be read in it.
+nbgrader's own preprocessors make the notebook; beside it lie the public checks. Nothing is written
+if a solution, a mistake or a hidden case could be read in it.
 """
 
 import io
@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 
-from course.grading import judge, keys
+from course.grading import keys
 from course.grading.tasks import load_tasks
 
 COURSE = Path(__file__).resolve().parents[2]
@@ -100,7 +100,8 @@ def release_notebook(folder):
     Raises
     ------
     ReleaseError
-        If an answer has no marked solution, a task has no cell with its check, or the points are not those of the parts.
+        If an answer has no marked solution, a task has no cell with its check, or the points are
+        not those of the parts.
     """
     notebook = keys.read_notebook(folder)
     _refuse_flaws(Path(folder), notebook)
@@ -121,7 +122,13 @@ def _preprocessed(notebook):
 
         log = logging.getLogger("course.grading.release")
         log.setLevel(logging.CRITICAL)  # what nbgrader logs before it raises would be told twice
-        steps = ("ClearSolutions", "LockCells", "ClearOutput", "ComputeChecksums", "CheckCellMetadata")
+        steps = (
+            "ClearSolutions",
+            "LockCells",
+            "ClearOutput",
+            "ComputeChecksums",
+            "CheckCellMetadata",
+        )
         for step in steps:
             try:
                 notebook, _ = getattr(preprocessors, step)(log=log).preprocess(notebook, {})
@@ -147,17 +154,29 @@ def _refuse_flaws(folder, notebook):
     for id, task in tasks.items():
         answer, check = cells.get(id), cells.get(f"check_{id}")
         if answer is None or not answer.metadata.nbgrader.get("solution"):
-            refuse(f"task {id!r} has no answer cell: give one the grade_id {id!r}, and mark it as a solution.")
-        if not re.fullmatch(rf"(?s).*{BEGIN}.*{END}.*", answer.source) or answer.source.count("SOLUTION") != 2:
+            refuse(
+                f"task {id!r} has no answer cell: give one the grade_id {id!r}, and mark it as a"
+                " solution."
+            )
+        if (
+            not re.fullmatch(rf"(?s).*{BEGIN}.*{END}.*", answer.source)
+            or answer.source.count("SOLUTION") != 2
+        ):
             refuse(f"the solution of {id!r} must lie between one {BEGIN!r} and one {END!r}.")
         if check is None or not check.metadata.nbgrader.get("grade"):
-            refuse(f"task {id!r} has no check: behind its answer put a graded cell with the grade_id 'check_{id}'.")
+            refuse(
+                f"task {id!r} has no check: behind its answer put a graded cell with the grade_id"
+                f" 'check_{id}'."
+            )
         if not re.fullmatch(rf"""\s*check\((["']){re.escape(id)}\1\)\s*""", check.source):
-            refuse(f"the cell check_{id} must hold check(\"{id}\") and nothing else.")
+            refuse(f'the cell check_{id} must hold check("{id}") and nothing else.')
         if notebook.cells.index(check) < notebook.cells.index(answer):
             refuse(f"the cell check_{id} stands above its answer.")
         if check.metadata.nbgrader.get("points") != task.points:
-            refuse(f"the cell check_{id} has {check.metadata.nbgrader.get('points')} points, its parts have {task.points:g}.")
+            refuse(
+                f"the cell check_{id} has {check.metadata.nbgrader.get('points')} points, its parts"
+                f" have {task.points:g}."
+            )
     for id, cell in cells.items():
         if id.startswith("check_") and id.removeprefix("check_") not in tasks:
             refuse(f"the cell {id!r} checks no task of grader.py.")
@@ -169,31 +188,48 @@ def _refuse_flaws(folder, notebook):
 
 
 def _refuse_leaks(folder, notebook, files):
-    """Stop if a line of a solution or a mistake, or anything of a hidden case, can be read in the release."""
+    """Stop if a line of a solution or a mistake, or anything of a hidden case, can be read in the
+    release.
+    """
     tasks = load_tasks(folder)
     content = json.loads(files["checks.json"])
     given = _lines("\n".join(cell.source for cell in notebook.cells))
     for id, one in content["tasks"].items():
         given |= _lines(one["probe"])
         if set(one["cases"]) != set(tasks[id].cases) or set(one["right"]) != set(tasks[id].cases):
-            raise ReleaseError(f"{folder.name}: the checks of {id!r} hold other cases than the public ones.")
+            raise ReleaseError(
+                f"{folder.name}: the checks of {id!r} hold other cases than the public ones."
+            )
     with np.load(io.BytesIO(files["checks.npz"]), allow_pickle=False) as archive:
         released = [archive[name] for name in archive.files]
-    answers = {id: cell.source for cell in keys.read_notebook(folder).cells if (id := keys.grade_id(cell)) in tasks}
+    answers = {
+        id: cell.source
+        for cell in keys.read_notebook(folder).cells
+        if (id := keys.grade_id(cell)) in tasks
+    }
     # Outside of the solutions an instructor's notebook is what students get anyway.
     known = _lines("\n".join(keys.cleared(source) for source in answers.values()))
-    others = [cell.source for cell in keys.read_notebook(folder).cells if keys.grade_id(cell) not in tasks]
+    others = [
+        cell.source for cell in keys.read_notebook(folder).cells if keys.grade_id(cell) not in tasks
+    ]
     around = _lines("\n".join(others))
     for id, task in tasks.items():
         solution = answers[id].split(BEGIN)[1].split(END)[0]
-        sources = {"solution": solution, **{f"mistake {mistake.name!r}": mistake.source for mistake in task.mistakes}}
+        sources = {
+            "solution": solution,
+            **{f"mistake {mistake.name!r}": mistake.source for mistake in task.mistakes},
+        }
         for what, source in sources.items():
             telling = {line for line in _lines(source) - known if len(line) >= TELLING}
-            # Code that is to be repaired has lines of the mistakes, and of the solution some, but not all.
+            # Code that is to be repaired has lines of the mistakes, and of the solution some, but
+            # not all.
             excused = around if what != "solution" or not telling <= given else set()
             shown = sorted(telling & given - excused)
             if shown:
-                raise ReleaseError(f"{folder.name}: a line of {id!r}, {what}, can be read in the release: {shown[0]!r}.")
+                raise ReleaseError(
+                    f"{folder.name}: a line of {id!r}, {what}, can be read in the release:"
+                    f" {shown[0]!r}."
+                )
         public = [value for inputs in task.cases.values() for value in inputs.values()]
         for case, inputs in task.hidden.items():
             for name, value in inputs.items():
@@ -201,7 +237,10 @@ def _refuse_leaks(folder, notebook, files):
                 if np.unique(value).size < 4 or any(_equal(value, one) for one in public):
                     continue
                 if any(_equal(value, one) for one in released):
-                    raise ReleaseError(f"{folder.name}: {name!r} of the hidden case {case!r} of {id!r} is in the release.")
+                    raise ReleaseError(
+                        f"{folder.name}: {name!r} of the hidden case {case!r} of {id!r} is in the"
+                        " release."
+                    )
 
 
 def _lines(source):
@@ -218,7 +257,8 @@ def _equal(one, other):
 def drift(name, out=EXERCISES, solutions=SOLUTIONS, key=None):
     """Say where the release is not what `release` would make of the assignment now.
 
-    Text must be the same; numbers as far as the judge tells them apart, as the last digit differs between processors.
+    Text must be the same; numbers as far as the judge tells them apart, as the last digit differs
+    between processors.
 
     Parameters
     ----------
@@ -235,7 +275,9 @@ def drift(name, out=EXERCISES, solutions=SOLUTIONS, key=None):
     folder = Path(out) / name
     key = key or keys.make_key(Path(solutions) / name, hidden=True)
     files = release_files(Path(solutions) / name, key)
-    extra = sorted(path.name for path in folder.glob("*") if path.is_file() and path.name not in files)
+    extra = sorted(
+        path.name for path in folder.glob("*") if path.is_file() and path.name not in files
+    )
     differences = [f"{folder / file}: not made by `course release`" for file in extra]
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
@@ -247,16 +289,24 @@ def drift(name, out=EXERCISES, solutions=SOLUTIONS, key=None):
         released = keys.load(folder)
     except (ValueError, FileNotFoundError) as error:
         return [*differences, str(error)]
-    if _text(json.loads((folder / "checks.json").read_bytes())) != _text(json.loads(files["checks.json"])):
+    if _text(json.loads((folder / "checks.json").read_bytes())) != _text(
+        json.loads(files["checks.json"])
+    ):
         differences.append(f"{folder / 'checks.json'}: another text")
         return differences
-    return differences + [f"{folder / 'checks.npz'}: {what}" for what in _other_values(released, key.public())]
+    return differences + [
+        f"{folder / 'checks.npz'}: {what}" for what in _other_values(released, key.public())
+    ]
 
 
 def _text(content):
-    """The text of a key without the messages of errors, which differ between versions of Python and NumPy."""
+    """The text of a key without the messages of errors, which differ between versions of Python and
+    NumPy.
+    """
     if isinstance(content, dict):
-        return {name: _text(value) for name, value in content.items() if name not in ("message", "line")}
+        return {
+            name: _text(value) for name, value in content.items() if name not in ("message", "line")
+        }
     return [_text(value) for value in content] if isinstance(content, list) else content
 
 
@@ -269,14 +319,24 @@ def _other_values(released, made):
                 if isinstance(value, np.ndarray) and not _alike(value, before.cases[case][name]):
                     yield f"{id}: input {name!r} of case {case!r}"
             for part, said in task.reference[case].items():
-                arrays = {name: value for name, value in said.items() if isinstance(value, np.ndarray)}
-                if not all(_alike(value, before.reference[case][part][name]) for name, value in arrays.items()):
+                arrays = {
+                    name: value for name, value in said.items() if isinstance(value, np.ndarray)
+                }
+                if not all(
+                    _alike(value, before.reference[case][part][name])
+                    for name, value in arrays.items()
+                ):
                     yield f"{id}: reference of {part!r} in case {case!r}"
         answers = [("the right values", task.right, before.right)]
-        answers += [(repr(new.name), new.results, old.results) for new, old in zip(task.mistakes, before.mistakes, strict=True)]
+        answers += [
+            (repr(new.name), new.results, old.results)
+            for new, old in zip(task.mistakes, before.mistakes, strict=True)
+        ]
         for what, new, old in answers:
             for part in task.parts:
-                if part.compare in ("close", "equal") and not all(_alike_results(new[case], old[case], part) for case in task.cases):
+                if part.compare in ("close", "equal") and not all(
+                    _alike_results(new[case], old[case], part) for case in task.cases
+                ):
                     yield f"{id}: {what} of {part.name!r}"
 
 
@@ -290,4 +350,8 @@ def _alike_results(new, old, part):
 def _alike(new, old, rtol=1e-5, atol=1e-7):
     if new.shape != old.shape or new.dtype.kind != old.dtype.kind:
         return False
-    return bool(np.allclose(new, old, rtol, atol, equal_nan=True) if new.dtype.kind in "fc" else np.all(new == old))
+    return bool(
+        np.allclose(new, old, rtol, atol, equal_nan=True)
+        if new.dtype.kind in "fc"
+        else np.all(new == old)
+    )

@@ -1,7 +1,8 @@
-"""What people read after grading: a feedback page for each student, `grades.csv`, and a summary for the instructor.
+"""What people read after grading: a feedback page for each student, `grades.csv`, and a summary for
+the instructor.
 
-Whatever comes from a student (names, outputs, errors) is text here: Jinja2 escapes it, and the pages' own policy
-forbids all scripts and everything from outside, should that ever fail.
+Whatever comes from a student (names, outputs, errors) is text here: Jinja2 escapes it, and the
+pages' own policy forbids all scripts and everything from outside, should that ever fail.
 """
 
 import base64
@@ -21,7 +22,10 @@ from markupsafe import Markup
 PAGES = Path(__file__).with_name("pages")
 TEXT_LIMIT = 4_000  # characters of one text on a page
 MOST_ERRORS = 30
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|[\ud800-\udfff]")
+CONTROL = re.compile(
+    r"\x1b\[[0-9;?]*["
+    r" -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|[\ud800-\udfff]"
+)
 CSV_ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -40,19 +44,25 @@ def number(value):
 def _bar(share, name):
     share = min(1.0, max(0.0, share))
     return Markup(
-        '<svg viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label="{}: {:.0f} %">'
-        '<rect class="rest" width="100" height="4"/><rect class="part" width="{:.1f}" height="4"/></svg>'
+        '<svg viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label="{}: {:.0f}'
+        ' %"><rect class="rest" width="100" height="4"/><rect class="part" width="{:.1f}"'
+        ' height="4"/></svg>'
     ).format(name, 100 * share, 100 * share)
 
 
 def _environment():
     style = (PAGES / "style.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(PAGES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment.globals.update(style=Markup(style), style_hash=Markup(digest), bar=_bar, number=number)
+    environment.globals.update(
+        style=Markup(style), style_hash=Markup(digest), bar=_bar, number=number
+    )
     return environment
 
 
@@ -67,7 +77,8 @@ def feedback(result, entries=None):
     result : mapping
         As `grade.grade_one` makes it.
     entries : mapping of str to mapping, optional
-        What the grade book says of each task: "score", "manual", "extra", "comment" (`book.Book.entries`).
+        What the grade book says of each task: "score", "manual", "extra", "comment"
+        (`book.Book.entries`).
 
     Returns
     -------
@@ -75,19 +86,30 @@ def feedback(result, entries=None):
         HTML: one page, with nothing from outside.
     """
     entries = entries or {}
-    score = sum(entries.get(task["id"], {}).get("score", task["points"]) for task in result["tasks"])
+    score = sum(
+        entries.get(task["id"], {}).get("score", task["points"]) for task in result["tasks"]
+    )
     maximum = sum(task["max"] for task in result["tasks"])
-    stopped = [{"id": cell["id"], "error": _error(cell["error"])} for cell in result["cells"] if cell["error"]]
+    stopped = [
+        {"id": cell["id"], "error": _error(cell["error"])}
+        for cell in result["cells"]
+        if cell["error"]
+    ]
     return ENVIRONMENT.get_template("feedback.html").render(
-        result=result, entries=entries, tasks={task["id"] for task in result["tasks"]}, score=score, maximum=maximum, stopped=stopped[:MOST_ERRORS]
+        result=result,
+        entries=entries,
+        tasks={task["id"] for task in result["tasks"]},
+        score=score,
+        maximum=maximum,
+        stopped=stopped[:MOST_ERRORS],
     )
 
 
 def _error(error):
     """An error without its words.
 
-    What a student's code prints or says in an error may repeat the inputs of hidden cases, which it has seen; so may the
-    name of an error of its own.
+    What a student's code prints or says in an error may repeat the inputs of hidden cases, which it
+    has seen; so may the name of an error of its own.
     """
     known = isinstance(getattr(builtins, error["type"], None), type)
     line = f" in line {int(error['line'])}" if error["line"] else ""
@@ -113,7 +135,11 @@ def table(rows):
     for row in rows:
         first = [_harmless(row[name]) for name in ("student", "assignment", "state")]
         points = [number(row["points"]), number(row["max"])]
-        writer.writerow(first + points + [number(row["tasks"][task]) if task in row["tasks"] else "" for task in tasks])
+        writer.writerow(
+            first
+            + points
+            + [number(row["tasks"][task]) if task in row["tasks"] else "" for task in tasks]
+        )
     return file.getvalue()
 
 
@@ -121,7 +147,11 @@ def _harmless(text):
     """Text that a spreadsheet shows instead of computing it."""
     text = plain(text)
     # Some take a wide sign for the plain one.
-    return "'" + text if unicodedata.normalize("NFKC", text).lstrip(" ").startswith(CSV_ACTIVE) else text
+    return (
+        "'" + text
+        if unicodedata.normalize("NFKC", text).lstrip(" ").startswith(CSV_ACTIVE)
+        else text
+    )
 
 
 class Summary:
@@ -148,7 +178,12 @@ class Summary:
             if task["mistake"]:
                 one["mistakes"][task["mistake"], task["id"]] += 1
         if result["state"] != "ok":
-            row = {"student": result["student"], "state": result["state"], "points": total, "message": result["message"]}
+            row = {
+                "student": result["student"],
+                "state": result["state"],
+                "points": total,
+                "message": result["message"],
+            }
             one["trouble"].append(row)
         if result["answers"]:
             one["same"][result["answers"]].append(result["student"])
@@ -158,7 +193,14 @@ class Summary:
         self._of(assignment)["missing"].append(student)
 
     def _of(self, assignment):
-        empty = {"points": [], "max": 0, "tasks": defaultdict(list), "mistakes": Counter(), "trouble": [], "missing": []}
+        empty = {
+            "points": [],
+            "max": 0,
+            "tasks": defaultdict(list),
+            "mistakes": Counter(),
+            "trouble": [],
+            "missing": [],
+        }
         return self.assignments.setdefault(assignment, empty | {"same": defaultdict(list)})
 
     def page(self):
@@ -174,23 +216,46 @@ def _assignment(name, one):
     for task, pairs in one["tasks"].items():
         gained, maximum = [got for got, _ in pairs], pairs[0][1]
         full, none = sum(got >= maximum for got in gained), sum(got <= 0 for got in gained)
-        row = {"id": task, "mean": statistics.fmean(gained), "max": maximum, "full": full, "none": none}
+        row = {
+            "id": task,
+            "mean": statistics.fmean(gained),
+            "max": maximum,
+            "full": full,
+            "none": none,
+        }
         tasks.append(row | {"some": len(gained) - full - none})
-    mistakes = [{"name": mistake, "task": task, "count": count} for (mistake, task), count in one["mistakes"].most_common(20)]
+    mistakes = [
+        {"name": mistake, "task": task, "count": count}
+        for (mistake, task), count in one["mistakes"].most_common(20)
+    ]
     return {
-        "name": name, "graded": len(points), "max": one["max"], "mean": statistics.fmean(points or [0]),
-        "median": statistics.median(points or [0]), "distribution": _distribution(points, one["max"]),
-        "tasks": sorted(tasks, key=lambda row: row["mean"] / row["max"] if row["max"] else 1), "mistakes": mistakes,
-        "trouble": one["trouble"], "missing": one["missing"],
+        "name": name,
+        "graded": len(points),
+        "max": one["max"],
+        "mean": statistics.fmean(points or [0]),
+        "median": statistics.median(points or [0]),
+        "distribution": _distribution(points, one["max"]),
+        "tasks": sorted(tasks, key=lambda row: row["mean"] / row["max"] if row["max"] else 1),
+        "mistakes": mistakes,
+        "trouble": one["trouble"],
+        "missing": one["missing"],
         "same": [sorted(group) for group in one["same"].values() if len(group) > 1],
-    }  # fmt: skip
+    }
 
 
 def _distribution(points, maximum, bins=10):
     """How many got how much: in `bins` equal steps, and those with all points apart."""
     width = maximum / bins
-    counts = Counter(bins if got >= maximum else max(0, int(got / width + 1e-9)) for got in points) if maximum else Counter()
+    counts = (
+        Counter(bins if got >= maximum else max(0, int(got / width + 1e-9)) for got in points)
+        if maximum
+        else Counter()
+    )
     rows = [
-        {"label": f"{number(step * width)} to below {number((step + 1) * width)}", "count": counts[step]} for step in range(bins)
+        {
+            "label": f"{number(step * width)} to below {number((step + 1) * width)}",
+            "count": counts[step],
+        }
+        for step in range(bins)
     ]
     return [*rows, {"label": f"{number(maximum)} (all)", "count": counts[bins]}]

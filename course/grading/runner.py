@@ -1,10 +1,11 @@
 """What runs beside the student's code: calls what the student wrote, and passes values on.
 
-This one file is all of the course that the box holds (see `box`), so it imports nothing of it: only the standard library
-and NumPy, and IPython where a whole notebook is run. Outside of the box `run_case` serves the student's own checks and
-the key, so that all three see the same.
+This one file is all of the course that the box holds (see `box`), so it imports nothing of it: only
+the standard library and NumPy, and IPython where a whole notebook is run. Outside of the box
+`run_case` serves the student's own checks and the key, so that all three see the same.
 
-Nothing here judges. Whatever a student's code does to this process, values are the only thing that it can change.
+Nothing here judges. Whatever a student's code does to this process, values are the only thing that
+it can change.
 """
 
 import builtins
@@ -35,14 +36,20 @@ except ImportError:  # Windows, where there is no box, but students' own checks
     resource = None
 
 SEED = 0
-NUMBERS_AND_TEXT = "biufcU"  # kinds of dtype that may leave the box: no objects, so nothing is ever unpickled
+# kinds of dtype that may leave the box: no objects, so nothing is ever unpickled
+NUMBERS_AND_TEXT = "biufcU"
 LARGEST_VALUE = 16 << 20  # bytes
 LONGEST_TEXT, LONGEST_MESSAGE = 10_000, 500  # characters
-_text_of, _length_of, _class_of = str, len, type  # what the student's code may put other things in the place of
+_text_of, _length_of, _class_of = (
+    str,
+    len,
+    type,
+)  # what the student's code may put other things in the place of
 
 
 class Student:
-    """The names that a student's notebook defines, for probes: `student.relu(x)` or `student["relu"](x)`.
+    """The names that a student's notebook defines, for probes: `student.relu(x)` or
+    `student["relu"](x)`.
 
     Parameters
     ----------
@@ -67,7 +74,9 @@ class Student:
 
 
 class TimeLimit(BaseException):
-    """A cell or a probe took too long. No Exception, so that `except Exception` in a loop does not catch it."""
+    """A cell or a probe took too long. No Exception, so that `except Exception` in a loop does not
+    catch it.
+    """
 
 
 def copied(inputs):
@@ -81,7 +90,10 @@ def copied(inputs):
     -------
     dict
     """
-    return {name: value.copy() if isinstance(value, np.ndarray) else copy.deepcopy(value) for name, value in inputs.items()}
+    return {
+        name: value.copy() if isinstance(value, np.ndarray) else copy.deepcopy(value)
+        for name, value in inputs.items()
+    }
 
 
 def seed():
@@ -100,8 +112,9 @@ def run_case(task_id, probe_source, part_names, namespace, inputs):
     task_id : str
         The name that the task asks for.
     probe_source : str
-        Source of `probe(student, inputs)`, which returns a mapping from the names of the parts to values. If it is empty,
-        `task_id` is called with the inputs in their order; with several parts it must return as many values.
+        Source of `probe(student, inputs)`, which returns a mapping from the names of the parts to
+        values. If it is empty, `task_id` is called with the inputs in their order; with several
+        parts it must return as many values.
     part_names : sequence of str
     namespace : dict
         Of the student's notebook.
@@ -113,12 +126,18 @@ def run_case(task_id, probe_source, part_names, namespace, inputs):
     dict
         defined : bool, whether the name is there.
         values : dict of str to array, of the parts that can be had as numbers or text.
-        kinds : dict of str to str, what each part is: "ndarray", "tensor" (of any framework), "float", "int", "bool", "str",
-        "list of 3", "tuple of 2", "NoneType" or the name of another type. A part that was not returned has none.
-        returned : str, what was returned as a whole.
+        kinds : dict of str to str, what each part is: "ndarray", "tensor" (of any framework),
+        "float", "int", "bool", "str", "list of 3", "tuple of 2", "NoneType" or the name of another
+        type. A part that was not returned has none. returned : str, what was returned as a whole.
         error : None, or dict with type, message and line (of the student's cell; None if unknown).
     """
-    result = {"defined": task_id in namespace, "values": {}, "kinds": {}, "returned": "NoneType", "error": None}
+    result = {
+        "defined": task_id in namespace,
+        "values": {},
+        "kinds": {},
+        "returned": "NoneType",
+        "error": None,
+    }
     if not result["defined"]:
         return result
     seed()
@@ -165,7 +184,8 @@ def told(error, namespace, file=None):
     namespace : dict
         Of the student's notebook, by which the student's lines are known.
     file : str, optional
-        The cell whose line is wanted; otherwise it is that of the last line of the student's that was running.
+        The cell whose line is wanted; otherwise it is that of the last line of the student's that
+        was running.
 
     Returns
     -------
@@ -221,9 +241,12 @@ def plain(value):
 
 def _kind(value):
     for kind, classes in (
-        ("bool", (bool, np.bool_)), ("int", (int, np.integer)), ("float", (float, np.floating)),
-        ("complex", (complex, np.complexfloating)), ("str", (str,)),
-    ):  # fmt: skip
+        ("bool", (bool, np.bool_)),
+        ("int", (int, np.integer)),
+        ("float", (float, np.floating)),
+        ("complex", (complex, np.complexfloating)),
+        ("str", (str,)),
+    ):
         if isinstance(value, classes):
             return kind
     if isinstance(value, (list, tuple)):
@@ -232,7 +255,13 @@ def _kind(value):
 
 
 def _is_tensor(value):
-    return _class_of(value).__module__.partition(".")[0] in ("jax", "jaxlib", "keras", "tensorflow", "torch") and hasattr(value, "shape")
+    return _class_of(value).__module__.partition(".")[0] in (
+        "jax",
+        "jaxlib",
+        "keras",
+        "tensorflow",
+        "torch",
+    ) and hasattr(value, "shape")
 
 
 def _array(value, kind):
@@ -251,10 +280,16 @@ def _to_numpy(value):
     if _is_tensor(value):
         # PyTorch gives no array of what has a gradient or is elsewhere.
         value = value.detach().cpu() if hasattr(value, "detach") else value
-        value = np.asarray(value.value if hasattr(value, "value") and hasattr(value, "assign") else value)
+        value = np.asarray(
+            value.value if hasattr(value, "value") and hasattr(value, "assign") else value
+        )
     elif not isinstance(value, (list, tuple)):
         value = np.asarray(value)
-    if getattr(value, "dtype", None) is not None and value.dtype.name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+    if getattr(value, "dtype", None) is not None and value.dtype.name in (
+        "bfloat16",
+        "float8_e4m3fn",
+        "float8_e5m2",
+    ):
         value = value.astype("float32")
     return value
 
@@ -263,11 +298,13 @@ def _to_numpy(value):
 
 
 def pack(tree):
-    """Plain data as bytes: the text of it, then its arrays as they lie in memory. Nothing compressed, nothing pickled.
+    """Plain data as bytes: the text of it, then its arrays as they lie in memory. Nothing
+    compressed, nothing pickled.
 
     Parameters
     ----------
-    tree : dict (keys are str), list, tuple, str, number, bool, None or array of numbers or text, nested as you like
+    tree : dict (keys are str), list, tuple, str, number, bool, None or array of numbers or text,
+    nested as you like
 
     Returns
     -------
@@ -280,7 +317,10 @@ def pack(tree):
             node = node.item()
         if isinstance(node, np.ndarray):
             if node.dtype.kind not in NUMBERS_AND_TEXT:
-                raise ValueError(f"An array of {node.dtype} cannot be packed: only numbers, truth values and text.")
+                raise ValueError(
+                    f"An array of {node.dtype} cannot be packed: only numbers, truth values and"
+                    " text."
+                )
             node = np.ascontiguousarray(node).reshape(node.shape)
             arrays.append([node.dtype.str, list(node.shape)])
             parts.append(node.tobytes())
@@ -293,7 +333,8 @@ def pack(tree):
             return node
         raise ValueError(f"A {type(node).__name__} cannot be packed.")
 
-    # Written in ASCII, which also keeps half surrogates (from a notebook with broken escapes) as they are.
+    # Written in ASCII, which also keeps half surrogates (from a notebook with broken escapes) as
+    # they are.
     head = json.dumps({"tree": text(tree), "arrays": arrays}).encode("ascii")
     return b"".join([len(head).to_bytes(8, "big"), head, *parts])
 
@@ -325,13 +366,21 @@ def unpack(data, most_text=1 << 20):
         head = json.loads(data[8 : 8 + length].decode("ascii"))
         arrays, place = [], 8 + length
         for dtype, shape in head["arrays"]:
-            if not re.fullmatch(r"[<>|][biufcU]\d{1,6}", dtype) or len(shape) > 32 or not all(type(n) is int and n >= 0 for n in shape):
+            if (
+                not re.fullmatch(r"[<>|][biufcU]\d{1,6}", dtype)
+                or len(shape) > 32
+                or not all(type(n) is int and n >= 0 for n in shape)
+            ):
                 raise ValueError("not an array of numbers or text")
             dtype, count = np.dtype(dtype), int(np.prod(shape, dtype=object))
             end = place + count * dtype.itemsize
             if end > len(data) or not dtype.itemsize:
                 raise ValueError("an array is longer than what came")
-            arrays.append(np.frombuffer(data[place:end], dtype, count).reshape(shape).copy() if end > place else np.zeros(shape, dtype))
+            arrays.append(
+                np.frombuffer(data[place:end], dtype, count).reshape(shape).copy()
+                if end > place
+                else np.zeros(shape, dtype)
+            )
             place = end
 
         def value(node):
@@ -347,11 +396,21 @@ def unpack(data, most_text=1 << 20):
             return {"list": list, "tuple": tuple}[kind](value(one) for one in content)
 
         return value(head["tree"])
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError, MemoryError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise ValueError(f"This is not what the grader packs: {error}.") from None
 
 
-# ---------------------------------------------------------------- one notebook, in a process of its own
+# ---------------------------------------------------------------- one notebook, in a process of its
+# own
 
 
 class _Capped(io.TextIOBase):
@@ -373,7 +432,9 @@ class _Capped(io.TextIOBase):
 
 
 class _Alarm:
-    """Raises TimeLimit after so many seconds, and again each second: a bare `except:` in a loop catches the first."""
+    """Raises TimeLimit after so many seconds, and again each second: a bare `except:` in a loop
+    catches the first.
+    """
 
     def __init__(self, seconds):
         self.seconds = seconds
@@ -393,7 +454,9 @@ class _Alarm:
 
 
 def make_shell():
-    """IPython as in a notebook, without a front end: magics and display work, tracebacks are not formatted."""
+    """IPython as in a notebook, without a front end: magics and display work, tracebacks are not
+    formatted.
+    """
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
@@ -408,14 +471,20 @@ def make_shell():
             pass
 
         def _tee(self, channel):
-            return contextlib.nullcontext()  # IPython would keep all that is printed, without a limit
+            return (
+                contextlib.nullcontext()
+            )  # IPython would keep all that is printed, without a limit
 
         def showtraceback(self, *_, **__):
             pass
 
         showsyntaxerror = showindentationerror = showtraceback
 
-    return Shell.instance(config=Config({"HistoryManager": {"enabled": False}, "InteractiveShell": {"colors": "nocolor"}}))
+    return Shell.instance(
+        config=Config(
+            {"HistoryManager": {"enabled": False}, "InteractiveShell": {"colors": "nocolor"}}
+        )
+    )
 
 
 def run_notebook(job, limits, shell, send):
@@ -434,7 +503,10 @@ def run_notebook(job, limits, shell, send):
     process = os.getpid()
 
     def no_input(prompt=""):
-        raise EOFError("Nobody is there to answer input() while your notebook is graded; assign a value instead.")
+        raise EOFError(
+            "Nobody is there to answer input() while your notebook is graded; assign a value"
+            " instead."
+        )
 
     builtins.input = no_input
     null = open(os.devnull, "w")
@@ -476,23 +548,47 @@ def _run_cases(task_id, probe, limits, space, send):
                 with _Alarm(limits["cell_seconds"]):
                     result = run_case(task_id, probe["source"], probe["parts"], space, inputs)
             except BaseException as error:
-                result = {"defined": True, "values": {}, "kinds": {}, "returned": "NoneType", "error": told(error, space)}
+                result = {
+                    "defined": True,
+                    "values": {},
+                    "kinds": {},
+                    "returned": "NoneType",
+                    "error": told(error, space),
+                }
         send({"event": "case", "task": task_id, "case": case, "result": result})
 
 
-# ---------------------------------------------------------------- the process that all notebooks are forked from
+# ---------------------------------------------------------------- the process that all notebooks
+# are forked from
 
 # From Linux's headers.
-_NEW_USER, _NEW_MOUNTS, _NEW_PIDS, _NEW_IPC, _NEW_NET = 0x10000000, 0x00020000, 0x20000000, 0x08000000, 0x40000000
-_READ_ONLY, _NO_SETUID, _NO_DEVICES, _NO_PROGRAMS, _REMOUNT, _BIND, _ALL, _PRIVATE = 1, 2, 4, 8, 32, 0x1000, 0x4000, 0x40000
+_NEW_USER, _NEW_MOUNTS, _NEW_PIDS, _NEW_IPC, _NEW_NET = (
+    0x10000000,
+    0x00020000,
+    0x20000000,
+    0x08000000,
+    0x40000000,
+)
+_READ_ONLY, _NO_SETUID, _NO_DEVICES, _NO_PROGRAMS, _REMOUNT, _BIND, _ALL, _PRIVATE = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    0x1000,
+    0x4000,
+    0x40000,
+)
 _SET_DEATH_SIGNAL, _DROP_BOUND = 1, 24
 _SET_FILE_CAPABILITIES = 1 << 31
-# Parts of /proc that change the machine. The user that is root outside could write them even without capabilities.
+# Parts of /proc that change the machine. The user that is root outside could write them even
+# without capabilities.
 _DANGEROUS = ("acpi", "bus", "driver", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger")
 
 
 def zygote(settings):
-    """Import once what is slow to import, then fork a process for each notebook, watch it, and say how it ended.
+    """Import once what is slow to import, then fork a process for each notebook, watch it, and say
+    how it ended.
 
     This process never reads a student's work, so that nothing of one can get into the next.
 
@@ -502,7 +598,9 @@ def zygote(settings):
         control (number of the socket to the grader), boxed, modules (to be imported).
     """
     control = socket.socket(fileno=settings["control"])
-    warnings.filterwarnings("ignore", message=".*fork.*")  # of a process with threads: Keras is imported, but was not used
+    warnings.filterwarnings(
+        "ignore", message=".*fork.*"
+    )  # of a process with threads: Keras is imported, but was not used
     for name in settings["modules"]:
         if importlib.util.find_spec(name.partition(".")[0]):
             importlib.import_module(name)
@@ -523,7 +621,9 @@ def zygote(settings):
         *lines, waiting = waiting.split(b"\n")
         for line in lines:
             order = json.loads(line)
-            if order["order"] == "run":  # an order to kill comes too late here: that notebook has ended
+            if (
+                order["order"] == "run"
+            ):  # an order to kill comes too late here: that notebook has ended
                 _say(control, _fork(order, descriptors, control, shell, settings["boxed"]))
 
 
@@ -577,7 +677,10 @@ def _fork(order, descriptors, control, shell, boxed):
                 ended["killed"] = "asked"
         if len(jobs) > limits["processes"]:
             ended["killed"] = "processes"
-        elif memory > limits["memory"] and sum(_share(one.pid, one.memory) for one in jobs) > limits["memory"]:
+        elif (
+            memory > limits["memory"]
+            and sum(_share(one.pid, one.memory) for one in jobs) > limits["memory"]
+        ):
             ended["killed"] = "memory"
         elif time.monotonic() - begun > limits["seconds"]:
             ended["killed"] = "timeout"
@@ -587,7 +690,9 @@ def _fork(order, descriptors, control, shell, boxed):
     for descriptor in watched[1:]:
         os.close(descriptor)
     if not boxed:
-        _kill_all(_processes(child, boxed))  # what it left behind; in the box it is gone with its namespace
+        _kill_all(
+            _processes(child, boxed)
+        )  # what it left behind; in the box it is gone with its namespace
         shutil.rmtree(folder, ignore_errors=True)
     if ended["killed"] == "gone":
         os._exit(0)
@@ -602,7 +707,9 @@ class _Process:
 
 
 def _processes(child, boxed):
-    """The processes of the notebook that runs; without the one that only waits for it. Empty where there is no /proc."""
+    """The processes of the notebook that runs; without the one that only waits for it. Empty where
+    there is no /proc.
+    """
     found = []
     try:
         names = os.listdir("/proc")
@@ -633,7 +740,9 @@ def _share(pid, memory):
 
 
 def _kill(child, boxed):
-    """Kill a notebook with all that it has started; returns the status of the process that waited for it."""
+    """Kill a notebook with all that it has started; returns the status of the process that waited
+    for it.
+    """
     while True:
         jobs = _processes(child, boxed)
         _kill_all(jobs)
@@ -677,7 +786,9 @@ def _become_job(job_in, results_out, folder, limits, shell, boxed):
         if boxed:
             _unshare()
             inner = os.fork()
-            if inner:  # waits, so that the zygote knows; the other is process 1 of its own world, and all end with it
+            # waits, so that the zygote knows; the other is process 1 of its own world, and all end
+            # with it
+            if inner:
                 os.close(3), os.close(4)
                 _, status = os.waitpid(inner, 0)
                 return os.waitstatus_to_exitcode(status) & 0xFF
@@ -703,7 +814,9 @@ def _call(function, *arguments):
 
 
 def _uncover_proc():
-    """For root bubblewrap covers parts of /proc, and under a /proc with covers Linux allows no other one."""
+    """For root bubblewrap covers parts of /proc, and under a /proc with covers Linux allows no
+    other one.
+    """
     for name in _DANGEROUS:
         try:
             _call("umount2", f"/proc/{name}".encode(), 2)
@@ -716,7 +829,11 @@ def _uncover_proc():
 def _unshare():
     user, group = os.getuid(), os.getgid()
     _call("unshare", _NEW_USER | _NEW_MOUNTS | _NEW_PIDS | _NEW_IPC | _NEW_NET)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{user} {user} 1"),
+        ("gid_map", f"{group} {group} 1"),
+    ):
         with open(f"/proc/self/{name}", "w") as file:
             file.write(text)
 
@@ -741,7 +858,14 @@ def _own_world(limits):
         place = f"/proc/{name}".encode()
         if os.path.exists(place):
             _call("mount", place, place, None, _BIND, None)
-            _call("mount", b"none", place, None, _BIND | _REMOUNT | _READ_ONLY | _NO_SETUID | _NO_DEVICES | _NO_PROGRAMS, None)
+            _call(
+                "mount",
+                b"none",
+                place,
+                None,
+                _BIND | _REMOUNT | _READ_ONLY | _NO_SETUID | _NO_DEVICES | _NO_PROGRAMS,
+                None,
+            )
     for number in range(64):
         try:
             _call("prctl", _DROP_BOUND, number, 0, 0, 0)
@@ -757,7 +881,9 @@ def _keep_capabilities(kept=0):
 
 
 def _set_limits(limits, boxed):
-    """Limits that the kernel watches. The other side of the fork watches the sums over all processes."""
+    """Limits that the kernel watches. The other side of the fork watches the sums over all
+    processes.
+    """
     space, data = _address_space()
     wanted = {
         "RLIMIT_CORE": 0,
@@ -778,7 +904,9 @@ def _set_limits(limits, boxed):
 
 
 def _address_space():
-    """Bytes of address space, and of data in it, that this process has; 0 where the system does not tell."""
+    """Bytes of address space, and of data in it, that this process has; 0 where the system does not
+    tell.
+    """
     try:
         with open("/proc/self/status") as file:
             sizes = dict(line.split(":", 1) for line in file)

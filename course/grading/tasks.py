@@ -1,9 +1,10 @@
 """What a graded task is: where to look, what to compare, and the mistakes that people make.
 
-An assignment is a folder of `solutions/`: a notebook with the instructor's answers, and beside it `grader.py`, which
-defines TASKS. Nothing of a task is judged by code that runs beside the student's: a *probe* calls what the student has
-written on the inputs of a *case*, and gives back values; what they should have been is computed by the same probe
-from the instructor's answer, and what they would be after each typical mistake from that mistake's own code.
+An assignment is a folder of `solutions/`: a notebook with the instructor's answers, and beside it
+`grader.py`, which defines TASKS. Nothing of a task is judged by code that runs beside the
+student's: a *probe* calls what the student has written on the inputs of a *case*, and gives back
+values; what they should have been is computed by the same probe from the instructor's answer, and
+what they would be after each typical mistake from that mistake's own code.
 """
 
 import importlib.util
@@ -26,17 +27,19 @@ class Part:
     says : str
         What it is, for the student: "the gradient dx".
     compare : {"close", "equal", "dropped", "accuracy"}
-        close: numbers up to the tolerances. equal: text, whole numbers, truth values. The other two are judged not
-        against the right answer's value, which is one of many, but against what the task's `reference` says.
-        dropped: values of which each is either 0 or the one to be kept, at random. Its reference is
-        {"kept": array, what each place holds if it is not dropped, such as x / (1 - rate); "rate": probability of
-        dropping, 0 where nothing may be dropped; "shared": axes along which the mask is the same, by default ()}.
-        Each place must be 0 or "kept" up to the tolerances, the share of zeros within 5 standard errors of the rate, and
-        the mask must differ along all axes but those shared. Give a few hundred places that are not 0: with few of
-        them chance explains everything. A mistake is recognised by the share that it drops, the factor by which the
-        others are scaled with the spread of that factor, and the axes along which its mask is the same.
-        accuracy: an array of predicted classes. Its reference is {"labels": array of the right classes, "least": the
-        share that must be right}. A mistake is recognised if it predicts the same class in 95 % of the places.
+        close: numbers up to the tolerances. equal: text, whole numbers, truth values. The other two
+        are judged not against the right answer's value, which is one of many, but against what the
+        task's `reference` says. dropped: values of which each is either 0 or the one to be kept, at
+        random. Its reference is {"kept": array, what each place holds if it is not dropped, such as
+        x / (1 - rate); "rate": probability of dropping, 0 where nothing may be dropped; "shared":
+        axes along which the mask is the same, by default ()}. Each place must be 0 or "kept" up to
+        the tolerances, the share of zeros within 5 standard errors of the rate, and the mask must
+        differ along all axes but those shared. Give a few hundred places that are not 0: with few
+        of them chance explains everything. A mistake is recognised by the share that it drops, the
+        factor by which the others are scaled with the spread of that factor, and the axes along
+        which its mask is the same. accuracy: an array of predicted classes. Its reference is
+        {"labels": array of the right classes, "least": the share that must be right}. A mistake is
+        recognised if it predicts the same class in 95 % of the places.
     rtol, atol : float
         Relative to the right value, and in its units; said to the student.
     """
@@ -68,7 +71,8 @@ class Mistake:
     source : str
         The text of the answer's cell with this mistake.
     recognised : bool
-        Whether its values alone give it away. If False it only has to fail, with the judge's own message.
+        Whether its values alone give it away. If False it only has to fail, with the judge's own
+        message.
     """
 
     name: str
@@ -84,13 +88,13 @@ class Task:
     Parameters
     ----------
     id : str
-        `grade_id` of the answer's cell, and the name that it must define. Behind it stands a locked cell, `check_` + id,
-        with the points.
+        `grade_id` of the answer's cell, and the name that it must define. Behind it stands a locked
+        cell, `check_` + id, with the points.
     parts : tuple of Part
         In the order in which they are judged.
     cases : mapping of str to mapping
-        Inputs by the name of the case: numbers, text, truth values and arrays by the name of the argument. They go to the
-        student with the release.
+        Inputs by the name of the case: numbers, text, truth values and arrays by the name of the
+        argument. They go to the student with the release.
     hidden : mapping of str to mapping
         More cases, which only the judge has.
     mistakes : tuple of Mistake
@@ -98,13 +102,15 @@ class Task:
     alternatives : mapping of str to str
         Other right answers, by what is other about them; at least three.
     probe : str
-        Source of `probe(student, inputs)`, which returns a mapping from the names of the parts to values; `student`
-        looks names up in the student's notebook. It goes to the student with the release. By default the answer is a
-        function, called with the inputs in their order; with several parts it returns as many values.
+        Source of `probe(student, inputs)`, which returns a mapping from the names of the parts to
+        values; `student` looks names up in the student's notebook. It goes to the student with the
+        release. By default the answer is a function, called with the inputs in their order; with
+        several parts it returns as many values.
     reference : function or None
-        `reference(student, inputs)`, which returns a mapping from the names of the parts compared as dropped or accuracy
-        to their references (see Part). Called like a probe, with the instructor's notebook as student, outside the
-        box: a function of `grader.py`, no text. What it says of public cases goes to the student with the release.
+        `reference(student, inputs)`, which returns a mapping from the names of the parts compared
+        as dropped or accuracy to their references (see Part). Called like a probe, with the
+        instructor's notebook as student, outside the box: a function of `grader.py`, no text. What
+        it says of public cases goes to the student with the release.
     """
 
     id: str
@@ -119,9 +125,15 @@ class Task:
     def __post_init__(self):
         random = [part.name for part in self.parts if part.compare in ("dropped", "accuracy")]
         if random and self.reference is None:
-            raise ValueError(f"{self.id}: {random[0]!r} is compared with a reference; give the task its `reference`.")
+            raise ValueError(
+                f"{self.id}: {random[0]!r} is compared with a reference; give the task its"
+                " `reference`."
+            )
         if twice := set(self.cases) & set(self.hidden):
-            raise ValueError(f"{self.id}: {sorted(twice)[0]!r} is both a case and a hidden one; rename one of them.")
+            raise ValueError(
+                f"{self.id}: {sorted(twice)[0]!r} is both a case and a hidden one; rename one of"
+                " them."
+            )
 
     @property
     def points(self):

@@ -9,10 +9,10 @@ from course.grading.tasks import Mistake, Part, Task
 
 # ---------------------------------------------------------------- 1. overfitting_gap
 
-GAP = '''def overfitting_gap(train_loss, validation_loss, last=5):
+GAP = """def overfitting_gap(train_loss, validation_loss, last=5):
     gap = validation_loss - train_loss
     return gap[-last:].mean()
-'''
+"""
 
 
 def _curves(seed, epochs, rise, dtype="float64"):
@@ -94,17 +94,17 @@ overfitting_gap = Task(
         ),
     ),
     alternatives={
-        "a loop and plain numbers": '''def overfitting_gap(train_loss, validation_loss, last=5):
+        "a loop and plain numbers": """def overfitting_gap(train_loss, validation_loss, last=5):
     total = 0.0
     for epoch in range(len(train_loss) - last, len(train_loss)):
         total += float(validation_loss[epoch]) - float(train_loss[epoch])
     return total / last
-''',
-        "float32": '''def overfitting_gap(train_loss, validation_loss, last=5):
+""",
+        "float32": """def overfitting_gap(train_loss, validation_loss, last=5):
     train, validation = np.float32(train_loss), np.float32(validation_loss)
     return np.mean(validation[-last:], dtype="float32") - np.mean(train[-last:], dtype="float32")
-''',
-        "a helper, a warning and prints": '''import warnings
+""",
+        "a helper, a warning and prints": """import warnings
 
 
 def late(curve, last):
@@ -115,17 +115,17 @@ def late(curve, last):
 
 def overfitting_gap(train_loss, validation_loss, last=5):
     return late(np.asarray(validation_loss), last) - late(np.asarray(train_loss), last)
-''',
-        "written into its arguments": '''def overfitting_gap(train_loss, validation_loss, last=5):
+""",
+        "written into its arguments": """def overfitting_gap(train_loss, validation_loss, last=5):
     validation_loss -= train_loss
     return validation_loss[::-1][:last].sum() / last
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 2. early_stopping
 
-STOP = '''def early_stopping(validation_loss, patience):
+STOP = """def early_stopping(validation_loss, patience):
     best = 0
     for epoch in range(1, len(validation_loss)):
         if validation_loss[epoch] < validation_loss[best]:
@@ -133,10 +133,10 @@ STOP = '''def early_stopping(validation_loss, patience):
         elif epoch - best >= patience:
             return best, epoch + 1
     return best, len(validation_loss)
-'''
+"""
 
 # The same with a counter, for the mistakes that people make with it.
-STOP_COUNTER = '''def early_stopping(validation_loss, patience):
+STOP_COUNTER = """def early_stopping(validation_loss, patience):
     best, waited = 0, 0
     for epoch in range(1, len(validation_loss)):
         if validation_loss[epoch] < validation_loss[best]:
@@ -146,7 +146,7 @@ STOP_COUNTER = '''def early_stopping(validation_loss, patience):
             if waited >= patience:
                 return best, epoch + 1
     return best, len(validation_loss)
-'''
+"""
 
 early_stopping = Task(
     id="early_stopping",
@@ -159,19 +159,36 @@ early_stopping = Task(
             "validation_loss": np.array([1.3, 0.9, 0.95, 0.93, 0.7, 0.74, 0.72, 0.76, 0.6, 0.5]),
             "patience": 3,
         },
-        "never stopped": {"validation_loss": np.array([1.1, 0.8, 0.85, 0.7, 0.66, 0.68]), "patience": 4},
-        "the same loss again": {"validation_loss": np.array([0.9, 0.5, 0.6, 0.5, 0.7, 0.8]), "patience": 2},
+        "never stopped": {
+            "validation_loss": np.array([1.1, 0.8, 0.85, 0.7, 0.66, 0.68]),
+            "patience": 4,
+        },
+        "the same loss again": {
+            "validation_loss": np.array([0.9, 0.5, 0.6, 0.5, 0.7, 0.8]),
+            "patience": 2,
+        },
     },
     hidden={
         "patience 1": {"validation_loss": np.array([0.9, 0.7, 0.6, 0.61, 0.4]), "patience": 1},
-        "worse from the start": {"validation_loss": np.array([0.5, 0.6, 0.7, 0.8, 0.1]), "patience": 3},
-        "stopped in the last epoch": {"validation_loss": np.array([0.9, 0.4, 0.6, 0.5]), "patience": 2},
+        "worse from the start": {
+            "validation_loss": np.array([0.5, 0.6, 0.7, 0.8, 0.1]),
+            "patience": 3,
+        },
+        "stopped in the last epoch": {
+            "validation_loss": np.array([0.9, 0.4, 0.6, 0.5]),
+            "patience": 2,
+        },
         "float32": {
-            "validation_loss": np.float32([2.0, 1.5, 1.6, 1.2, 1.3, 1.25, 1.1, 1.15, 1.2, 1.3, 1.19, 0.2]),
+            "validation_loss": np.float32(
+                [2.0, 1.5, 1.6, 1.2, 1.3, 1.25, 1.1, 1.15, 1.2, 1.3, 1.19, 0.2]
+            ),
             "patience": 4,
         },
         "one epoch": {"validation_loss": np.array([0.7]), "patience": 2},
-        "a level stretch": {"validation_loss": np.array([0.8, 0.6, 0.6, 0.6, 0.6, 0.5]), "patience": 3},
+        "a level stretch": {
+            "validation_loss": np.array([0.8, 0.6, 0.6, 0.6, 0.6, 0.5]),
+            "patience": 3,
+        },
     },
     mistakes=(
         Mistake(
@@ -183,10 +200,10 @@ early_stopping = Task(
             "the lowest loss of the whole curve",
             "Your epoch may lie beyond the point at which training had stopped. Early stopping cannot know the "
             "future: go through the epochs in order, and decide after each with what is known by then.",
-            '''def early_stopping(validation_loss, patience):
+            """def early_stopping(validation_loss, patience):
     best = int(np.argmin(validation_loss))
     return best, min(best + patience + 1, len(validation_loss))
-''',
+""",
         ),
         Mistake(
             "keeps the last epoch",
@@ -194,7 +211,8 @@ early_stopping = Task(
             "`patience` epochs, so these weights are not the best ones. (Keras does the same unless it is given "
             "`restore_best_weights=True`.)",
             STOP.replace("return best, epoch + 1", "return epoch, epoch + 1").replace(
-                "return best, len(validation_loss)", "return len(validation_loss) - 1, len(validation_loss)"
+                "return best, len(validation_loss)",
+                "return len(validation_loss) - 1, len(validation_loss)",
             ),
         ),
         Mistake(
@@ -237,7 +255,7 @@ early_stopping = Task(
     ),
     alternatives={
         "with a counter": STOP_COUNTER,
-        "the lowest loss as a number": '''def early_stopping(validation_loss, patience):
+        "the lowest loss as a number": """def early_stopping(validation_loss, patience):
     lowest, best, waited, trained = float("inf"), None, 0, 0
     for epoch, loss in enumerate(validation_loss):
         trained += 1
@@ -248,20 +266,20 @@ early_stopping = Task(
         if waited == patience:
             break
     return np.int64(best), np.array(trained)
-''',
-        "without a loop": '''def early_stopping(validation_loss, patience):
+""",
+        "without a loop": """def early_stopping(validation_loss, patience):
     epochs = np.arange(len(validation_loss))
     best_so_far = np.array([np.argmin(validation_loss[: epoch + 1]) for epoch in epochs])
     stops = np.flatnonzero(epochs - best_so_far >= patience)
     trained = stops[0] + 1 if len(stops) else len(epochs)
     return [best_so_far[trained - 1], trained]
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 3. diagnose
 
-DIAGNOSE = '''def diagnose(logged, train, validation, target, smallest):
+DIAGNOSE = """def diagnose(logged, train, validation, target, smallest):
     def verdict(train):
         if train > target + smallest:
             return "underfits"
@@ -270,11 +288,17 @@ DIAGNOSE = '''def diagnose(logged, train, validation, target, smallest):
         return "fits"
 
     return verdict(train), verdict(logged) != verdict(train)
-'''
+"""
 
 
 def _losses(logged, train, validation, target=0.4, smallest=0.05):
-    return {"logged": logged, "train": train, "validation": validation, "target": target, "smallest": smallest}
+    return {
+        "logged": logged,
+        "train": train,
+        "validation": validation,
+        "target": target,
+        "smallest": smallest,
+    }
 
 
 diagnose = Task(
@@ -317,22 +341,22 @@ diagnose = Task(
         ),
         Mistake(
             "gap with the wrong sign",
-            "You say \"overfits\" where the training loss is the higher one. Which of the two losses is higher when "
+            'You say "overfits" where the training loss is the higher one. Which of the two losses is higher when '
             "examples have been learnt by heart?",
             DIAGNOSE.replace("validation - train > smallest", "train - validation > smallest"),
         ),
         Mistake(
             "underfitting judged by the validation loss",
-            "You say \"underfits\" because the validation loss misses the target. Underfitting means that the "
+            'You say "underfits" because the validation loss misses the target. Underfitting means that the '
             "network cannot even fit the examples that it was trained on: which loss shows that?",
             DIAGNOSE.replace("if train > target + smallest:", "if validation > target + smallest:"),
         ),
         Mistake(
             "the gap is judged first",
-            "Where a network misses the target on its training examples and has a gap, you say \"overfits\". The "
+            'Where a network misses the target on its training examples and has a gap, you say "overfits". The '
             "order of the rules counts: a network that has not learnt yet needs something else first than "
             "regularisation.",
-            '''def diagnose(logged, train, validation, target, smallest):
+            """def diagnose(logged, train, validation, target, smallest):
     def verdict(train):
         if validation - train > smallest:
             return "overfits"
@@ -341,7 +365,7 @@ diagnose = Task(
         return "fits"
 
     return verdict(train), verdict(logged) != verdict(train)
-''',
+""",
         ),
         Mistake(
             "every gap is overfitting",
@@ -370,20 +394,20 @@ diagnose = Task(
         ),
     ),
     alternatives={
-        "chained conditions": '''def diagnose(logged, train, validation, target, smallest):
+        "chained conditions": """def diagnose(logged, train, validation, target, smallest):
     verdicts = []
     for loss in (train, logged):
         verdicts.append(
             "underfits" if loss - target > smallest else "overfits" if validation > loss + smallest else "fits"
         )
     return verdicts[0], len(set(verdicts)) == 2
-''',
-        "NumPy's select": '''def diagnose(logged, train, validation, target, smallest):
+""",
+        "NumPy's select": """def diagnose(logged, train, validation, target, smallest):
     loss = np.array([logged, train])
     found = np.select([loss > target + smallest, validation - loss > smallest], ["underfits", "overfits"], "fits")
     return str(found[1]), np.bool_(found[0] != found[1])
-''',
-        "a helper, and a list": '''def rule(train, validation, target, smallest):
+""",
+        "a helper, and a list": """def rule(train, validation, target, smallest):
     print(train, validation)
     if train > target + smallest:
         return "under" + "fits"
@@ -393,20 +417,20 @@ diagnose = Task(
 def diagnose(logged, train, validation, target, smallest):
     honest = rule(train, validation, target, smallest)
     return [honest, not honest == rule(logged, validation, target, smallest)]
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 4. paired_interval
 
-PAIRED = '''def paired_interval(a, b):
+PAIRED = """def paired_interval(a, b):
     difference = a - b
     n = len(difference)
     error = difference.std(ddof=1) / np.sqrt(n)
     half = T_975[n - 1] * error
     mean = difference.mean()
     return mean, mean - half, mean + half
-'''
+"""
 
 
 def _seeds(seed, count, effect, spread=0.05, between=0.2, dtype="float64"):
@@ -433,9 +457,15 @@ paired_interval = Task(
     hidden={
         "ten seeds": _seeds(13, 10, 0.02),
         "two seeds": _seeds(14, 2, 0.3),
-        "b varies more than a": {"a": np.array([0.50, 0.51, 0.49, 0.50]), "b": np.array([0.1, 0.9, 0.4, 0.3])},
+        "b varies more than a": {
+            "a": np.array([0.50, 0.51, 0.49, 0.50]),
+            "b": np.array([0.1, 0.9, 0.4, 0.3]),
+        },
         "float32": _seeds(15, 7, -0.04, dtype="float32"),
-        "the same difference for all seeds": {"a": np.array([2.5, 3.5, 1.25]), "b": np.array([2.0, 3.0, 0.75])},
+        "the same difference for all seeds": {
+            "a": np.array([2.5, 3.5, 1.25]),
+            "b": np.array([2.0, 3.0, 0.75]),
+        },
     },
     mistakes=(
         Mistake(
@@ -444,7 +474,8 @@ paired_interval = Task(
             "share drops out of their difference: so form the differences first. (Your mean is right, and your "
             "interval usually too wide.)",
             PAIRED.replace(
-                "error = difference.std(ddof=1) / np.sqrt(n)", "error = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / n)"
+                "error = difference.std(ddof=1) / np.sqrt(n)",
+                "error = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / n)",
             ),
         ),
         Mistake(
@@ -495,14 +526,14 @@ paired_interval = Task(
         ),
     ),
     alternatives={
-        "SciPy": '''def paired_interval(a, b):
+        "SciPy": """def paired_interval(a, b):
     from scipy import stats
 
     difference = np.asarray(a, "float64") - np.asarray(b, "float64")
     half = stats.t.ppf(0.975, len(a) - 1) * stats.sem(difference)
     return difference.mean(), difference.mean() - half, difference.mean() + half
-''',
-        "the standard library": '''import statistics
+""",
+        "the standard library": """import statistics
 
 
 def paired_interval(a, b):
@@ -510,8 +541,8 @@ def paired_interval(a, b):
     mean = statistics.mean(difference)
     half = T_975[len(difference) - 1] * statistics.stdev(difference) / len(difference) ** 0.5
     return [mean, mean - half, mean + half]
-''',
-        "float32, and a warning": '''def paired_interval(a, b):
+""",
+        "float32, and a warning": """def paired_interval(a, b):
     import warnings
 
     warnings.warn("few seeds")
@@ -520,13 +551,13 @@ def paired_interval(a, b):
     variance = ((difference - difference.mean()) ** 2).sum() / (n - 1)
     ends = difference.mean() + np.float32(T_975[n - 1]) * np.sqrt(variance / n) * np.float32([-1, 1])
     return difference.mean(), ends[0], ends[1]
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 5. verdict
 
-VERDICT = '''def verdict(low, high, smallest):
+VERDICT = """def verdict(low, high, smallest):
     if low > smallest:
         return "higher"
     if high < -smallest:
@@ -534,7 +565,7 @@ VERDICT = '''def verdict(low, high, smallest):
     if low >= -smallest and high <= smallest:
         return "no difference that matters"
     return "undecided"
-'''
+"""
 
 
 def _interval(low, high, smallest=0.01):
@@ -566,9 +597,11 @@ verdict = Task(
     mistakes=(
         Mistake(
             "not shown taken for not there",
-            "You say \"no difference that matters\" where the interval leaves it open. That needs the whole "
+            'You say "no difference that matters" where the interval leaves it open. That needs the whole '
             "interval within ± `smallest`; an interval that reaches beyond only says that these seeds cannot tell.",
-            VERDICT.replace("low >= -smallest and high <= smallest", "low <= smallest and high >= -smallest"),
+            VERDICT.replace(
+                "low >= -smallest and high <= smallest", "low <= smallest and high >= -smallest"
+            ),
         ),
         Mistake(
             "compared with 0",
@@ -578,41 +611,46 @@ verdict = Task(
         ),
         Mistake(
             "judged by the middle of the interval",
-            "You judge by the mean alone, so you never answer \"undecided\". What the interval is for is how far "
+            'You judge by the mean alone, so you never answer "undecided". What the interval is for is how far '
             "from the mean the truth may lie.",
-            '''def verdict(low, high, smallest):
+            """def verdict(low, high, smallest):
     mean = (low + high) / 2
     if mean > smallest:
         return "higher"
     if mean < -smallest:
         return "lower"
     return "no difference that matters"
-''',
+""",
         ),
         Mistake(
             "one end suffices",
-            "You say \"higher\" or \"lower\" as soon as one end of the interval lies beyond `smallest`. The other "
+            'You say "higher" or "lower" as soon as one end of the interval lies beyond `smallest`. The other '
             "end is just as possible.",
-            VERDICT.replace("low > smallest", "high > smallest").replace("high < -smallest", "low < -smallest"),
+            VERDICT.replace("low > smallest", "high > smallest").replace(
+                "high < -smallest", "low < -smallest"
+            ),
         ),
         Mistake(
             "higher and lower swapped",
-            "\"Higher\" and \"lower\" are the wrong way round. Try an interval from 3 to 4.",
-            VERDICT.replace('"higher"', '"?"').replace('"lower"', '"higher"').replace('"?"', '"lower"'),
+            '"Higher" and "lower" are the wrong way round. Try an interval from 3 to 4.',
+            VERDICT.replace('"higher"', '"?"')
+            .replace('"lower"', '"higher"')
+            .replace('"?"', '"lower"'),
         ),
         Mistake(
             "undecided whenever 0 is inside",
-            "You answer \"undecided\" whenever 0 lies in the interval. A narrow interval around 0 decides a lot: "
+            'You answer "undecided" whenever 0 lies in the interval. A narrow interval around 0 decides a lot: '
             "it excludes every difference that would matter.",
             VERDICT.replace(
-                "    if low >= -smallest", '    if low < 0 < high:\n        return "undecided"\n    if low >= -smallest'
+                "    if low >= -smallest",
+                '    if low < 0 < high:\n        return "undecided"\n    if low >= -smallest',
             ),
         ),
         Mistake(
             "decided whenever 0 is outside",
             "You treat an interval that leaves 0 out, and reaches beyond `smallest` on one side only in part, as "
             "decided. Part of it lies where the difference would not matter.",
-            '''def verdict(low, high, smallest):
+            """def verdict(low, high, smallest):
     if low >= -smallest and high <= smallest:
         return "no difference that matters"
     if low > 0:
@@ -620,7 +658,7 @@ verdict = Task(
     if high < 0:
         return "lower"
     return "undecided"
-''',
+""",
         ),
         Mistake(
             "no line on the negative side",
@@ -630,18 +668,18 @@ verdict = Task(
         ),
     ),
     alternatives={
-        "the other order": '''def verdict(low, high, smallest):
+        "the other order": """def verdict(low, high, smallest):
     if max(abs(low), abs(high)) <= smallest:
         return "no difference that matters"
     if -smallest <= low <= smallest or -smallest <= high <= smallest or low < 0 < high:
         return "undecided"
     return "higher" if low > 0 else "lower"
-''',
-        "NumPy's text": '''def verdict(low, high, smallest):
+""",
+        "NumPy's text": """def verdict(low, high, smallest):
     rules = [low > smallest, high < -smallest, np.all(np.abs([low, high]) <= smallest)]
     return np.select(rules, ["higher", "lower", "no difference that matters"], "undecided")
-''',
-        "by the places of the ends": '''import warnings
+""",
+        "by the places of the ends": """import warnings
 
 WORDS = {(1, 1): "higher", (-1, -1): "lower", (0, 0): "no difference that matters"}
 
@@ -653,7 +691,7 @@ def place(end, smallest):
 
 def verdict(low, high, smallest):
     return WORDS.get((place(low, smallest), place(high, smallest)), "undecided")
-''',
+""",
     },
 )
 

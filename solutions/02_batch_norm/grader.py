@@ -17,7 +17,10 @@ def _layer(seed, shape, offset=1.0, spread=2.0, dtype="float64"):
     x = places + spreads * rng.normal(size=shape)
     # The first axis drifts, so that statistics of single examples or rows are not those of all.
     x += spread * np.linspace(-1, 1, shape[0]).reshape((-1,) + (1,) * (len(shape) - 1))
-    gamma, beta = rng.uniform(0.5, 2, size=channels) * rng.choice([-1, 1], channels), rng.normal(size=channels)
+    gamma, beta = (
+        rng.uniform(0.5, 2, size=channels) * rng.choice([-1, 1], channels),
+        rng.normal(size=channels),
+    )
     return {"x": x.astype(dtype), "gamma": gamma.astype(dtype), "beta": beta.astype(dtype)}
 
 
@@ -42,18 +45,16 @@ NO_AFFINE = (
     "Your output has mean 0 and spread 1 whatever gamma and beta are. Step 4 is missing: scale and shift, one pair "
     "a channel."
 )
-SWAPPED = (
-    "Gamma and beta have changed places. One scales, the other shifts: which is 1, and which 0, at the start of training?"
-)
+SWAPPED = "Gamma and beta have changed places. One scales, the other shifts: which is 1, and which 0, at the start of training?"
 
 # ---------------------------------------------------------------- 1. batch_norm_train
 
-TRAIN = '''def batch_norm_train(x, gamma, beta, epsilon=1e-3):
+TRAIN = """def batch_norm_train(x, gamma, beta, epsilon=1e-3):
     mean = x.mean(axis=0)
     variance = ((x - mean) ** 2).mean(axis=0)
     x_hat = (x - mean) / np.sqrt(variance + epsilon)
     return gamma * x_hat + beta, mean, variance
-'''
+"""
 
 batch_norm_train = Task(
     id="batch_norm_train",
@@ -61,7 +62,10 @@ batch_norm_train = Task(
     cases={
         "six examples": {**_layer(21, (6, 3)), "epsilon": 1e-3},
         "tiny variance": {**_layer(22, (5, 4), spread=0.01), "epsilon": 1e-3},
-        "large offset, float32": {**_layer(23, (8, 3), offset=1000.0, dtype="float32"), "epsilon": 1e-5},
+        "large offset, float32": {
+            **_layer(23, (8, 3), offset=1000.0, dtype="float32"),
+            "epsilon": 1e-5,
+        },
     },
     hidden={
         "one example": {**_layer(24, (1, 3)), "epsilon": 1e-3},
@@ -74,14 +78,20 @@ batch_norm_train = Task(
             "beta": np.array([7.0, -1.0]),
             "epsilon": 1e-3,
         },
-        "large spread, float32": {**_layer(28, (7, 2), offset=50.0, spread=300.0, dtype="float32"), "epsilon": 1e-3},
+        "large spread, float32": {
+            **_layer(28, (7, 2), offset=50.0, spread=300.0, dtype="float32"),
+            "epsilon": 1e-3,
+        },
     },
     mistakes=(
         Mistake(
             "variance divided by n - 1",
             "Your variance is too large, by the factor n / (n - 1). That is the estimate for a whole population. "
             "Normalisation wants the spread of these n values.",
-            TRAIN.replace("((x - mean) ** 2).mean(axis=0)", "((x - mean) ** 2).sum(axis=0) / max(len(x) - 1, 1)"),
+            TRAIN.replace(
+                "((x - mean) ** 2).mean(axis=0)",
+                "((x - mean) ** 2).sum(axis=0) / max(len(x) - 1, 1)",
+            ),
         ),
         Mistake(
             "statistics of each example",
@@ -103,15 +113,25 @@ batch_norm_train = Task(
             "(F,).",
             TRAIN.replace(".mean(axis=0)", ".mean()"),
         ),
-        Mistake("no square root", NO_ROOT, TRAIN.replace("np.sqrt(variance + epsilon)", "(variance + epsilon)")),
+        Mistake(
+            "no square root",
+            NO_ROOT,
+            TRAIN.replace("np.sqrt(variance + epsilon)", "(variance + epsilon)"),
+        ),
         Mistake(
             "epsilon outside the root",
             EPSILON_OUTSIDE,
             TRAIN.replace("np.sqrt(variance + epsilon)", "(np.sqrt(variance) + epsilon)"),
         ),
         Mistake("no epsilon", NO_EPSILON, TRAIN.replace("variance + epsilon", "variance + 1e-30")),
-        Mistake("gamma and beta missing", NO_AFFINE, TRAIN.replace("gamma * x_hat + beta", "x_hat")),
-        Mistake("gamma and beta swapped", SWAPPED, TRAIN.replace("gamma * x_hat + beta", "beta * x_hat + gamma")),
+        Mistake(
+            "gamma and beta missing", NO_AFFINE, TRAIN.replace("gamma * x_hat + beta", "x_hat")
+        ),
+        Mistake(
+            "gamma and beta swapped",
+            SWAPPED,
+            TRAIN.replace("gamma * x_hat + beta", "beta * x_hat + gamma"),
+        ),
         Mistake(
             "shifted before it is scaled",
             "Your shift is scaled along with the rest. The mean of the output must come out as beta, whatever gamma "
@@ -134,25 +154,27 @@ batch_norm_train = Task(
             "mean of the squares minus square of the mean",
             "On paper your variance is right. In float32, with a mean far from 0, two large and nearly equal "
             "numbers are subtracted, and rounding is all that is left. Subtract the mean before you square.",
-            TRAIN.replace("((x - mean) ** 2).mean(axis=0)", "np.maximum((x**2).mean(axis=0) - mean**2, 0)"),
+            TRAIN.replace(
+                "((x - mean) ** 2).mean(axis=0)", "np.maximum((x**2).mean(axis=0) - mean**2, 0)"
+            ),
             recognised=False,  # rounding errors are not the same on every machine
         ),
     ),
     alternatives={
-        "NumPy's own functions, float32": '''def batch_norm_train(x, gamma, beta, epsilon=1e-3):
+        "NumPy's own functions, float32": """def batch_norm_train(x, gamma, beta, epsilon=1e-3):
     x = np.asarray(x, dtype="float32")
     mean, variance = np.mean(x, 0), np.var(x, 0)
     return np.float32(gamma) * (x - mean) / np.sqrt(variance + np.float32(epsilon)) + np.float32(beta), mean, variance
-''',
-        "einsum": '''def batch_norm_train(x, gamma, beta, epsilon=1e-3):
+""",
+        "einsum": """def batch_norm_train(x, gamma, beta, epsilon=1e-3):
     count = len(x)
     mean = np.einsum("nf->f", x) / count
     centred = x - mean
     variance = np.einsum("nf,nf->f", centred, centred) / count
     slope = gamma * (variance + epsilon) ** -0.5
     return np.einsum("nf,f->nf", centred, slope) + beta, mean, variance
-''',
-        "loops": '''def batch_norm_train(x, gamma, beta, epsilon=1e-3):
+""",
+        "loops": """def batch_norm_train(x, gamma, beta, epsilon=1e-3):
     y, means, variances = np.empty(x.shape), [], []
     for feature in range(x.shape[1]):
         column = [float(value) for value in x[:, feature]]
@@ -163,8 +185,8 @@ batch_norm_train = Task(
         means.append(mean)
         variances.append(variance)
     return y, np.array(means), np.array(variances)
-''',
-        "float64, a helper and a warning": '''import warnings
+""",
+        "float64, a helper and a warning": """import warnings
 
 
 def standardise(values, epsilon):
@@ -177,17 +199,17 @@ def batch_norm_train(x, gamma, beta, epsilon=1e-3):
     x_hat, mean, spread = standardise(x.astype("float64"), epsilon)
     x[:] = 0  # the caller's array is not needed any more
     return [x_hat * gamma + beta, mean, spread**2]
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 2. update_moving
 
-UPDATE = '''def update_moving(moving_mean, moving_variance, x, momentum=0.99):
+UPDATE = """def update_moving(moving_mean, moving_variance, x, momentum=0.99):
     mean = momentum * moving_mean + (1 - momentum) * x.mean(axis=0)
     variance = momentum * moving_variance + (1 - momentum) * x.var(axis=0)
     return mean, variance
-'''
+"""
 
 
 def _moving(seed, shape, momentum, offset=2.0, spread=2.0, dtype="float64"):
@@ -228,7 +250,9 @@ update_moving = Task(
             "momentum reversed",
             "You take from the batch what should be kept, and keep what should be taken: PyTorch's convention. What "
             "does Keras's `momentum` say, and what would a momentum of 1 do to the moving mean?",
-            UPDATE.replace("momentum * moving", "(1 - momentum) * moving").replace("(1 - momentum) * x", "momentum * x"),
+            UPDATE.replace("momentum * moving", "(1 - momentum) * moving").replace(
+                "(1 - momentum) * x", "momentum * x"
+            ),
         ),
         Mistake(
             "unbiased variance",
@@ -264,7 +288,9 @@ update_moving = Task(
         Mistake(
             "both count half",
             "You take the plain mean of old and new; `momentum` plays no part.",
-            UPDATE.replace("momentum * moving", "0.5 * moving").replace("(1 - momentum) * x", "0.5 * x"),
+            UPDATE.replace("momentum * moving", "0.5 * moving").replace(
+                "(1 - momentum) * x", "0.5 * x"
+            ),
         ),
         Mistake(
             "deviations from the moving mean",
@@ -275,7 +301,9 @@ update_moving = Task(
         Mistake(
             "the variance is not updated",
             "You update the mean and leave the variance as it was. Both are moving averages, by the same rule.",
-            UPDATE.replace("momentum * moving_variance + (1 - momentum) * x.var(axis=0)", "moving_variance"),
+            UPDATE.replace(
+                "momentum * moving_variance + (1 - momentum) * x.var(axis=0)", "moving_variance"
+            ),
         ),
         Mistake(
             "mean and variance swapped",
@@ -285,27 +313,27 @@ update_moving = Task(
         ),
     ),
     alternatives={
-        "a step towards the batch": '''def update_moving(moving_mean, moving_variance, x, momentum=0.99):
+        "a step towards the batch": """def update_moving(moving_mean, moving_variance, x, momentum=0.99):
     def towards(old, new):
         return old + (new - old) * (1 - momentum)
 
     mean = np.add.reduce(x) / len(x)
     return towards(moving_mean, mean), towards(moving_variance, np.square(x - mean).mean(0))
-''',
-        "in place": '''def update_moving(moving_mean, moving_variance, x, momentum=0.99):
+""",
+        "in place": """def update_moving(moving_mean, moving_variance, x, momentum=0.99):
     moving_mean *= momentum
     moving_mean += (1 - momentum) * x.mean(axis=0)
     moving_variance *= momentum
     moving_variance += (1 - momentum) * x.var(axis=0)
     return moving_mean, moving_variance
-''',
-        "np.average, float32, a print": '''def update_moving(moving_mean, moving_variance, x, momentum=0.99):
+""",
+        "np.average, float32, a print": """def update_moving(moving_mean, moving_variance, x, momentum=0.99):
     print("momentum", momentum)
     shares = np.float32([momentum, 1 - momentum])
     pairs = [(moving_mean, x.mean(axis=0)), (moving_variance, x.var(axis=0))]
     return tuple(np.average(np.float32(pair), axis=0, weights=shares) for pair in pairs)
-''',
-        "loops": '''def update_moving(moving_mean, moving_variance, x, momentum=0.99):
+""",
+        "loops": """def update_moving(moving_mean, moving_variance, x, momentum=0.99):
     means, variances = [], []
     for old_mean, old_variance, column in zip(moving_mean, moving_variance, x.T):
         mean = sum(column) / len(column)
@@ -313,16 +341,16 @@ update_moving = Task(
         means.append(momentum * old_mean + (1 - momentum) * mean)
         variances.append(momentum * old_variance + (1 - momentum) * variance)
     return np.array(means), np.array(variances)
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 3. batch_norm_infer
 
-INFER = '''def batch_norm_infer(x, gamma, beta, moving_mean, moving_variance, epsilon=1e-3):
+INFER = """def batch_norm_infer(x, gamma, beta, moving_mean, moving_variance, epsilon=1e-3):
     x_hat = (x - moving_mean) / np.sqrt(moving_variance + epsilon)
     return gamma * x_hat + beta
-'''
+"""
 
 
 def _stored(seed, shape, epsilon, variance=3.0, offset=2.0, dtype="float64"):
@@ -353,14 +381,19 @@ batch_norm_infer = Task(
             "moving_variance": np.ones(2),
             "epsilon": 1e-3,
         },
-        "a moving variance of 0": {**_stored(48, (3, 2), 1e-3), "moving_variance": np.array([0.0, 2.0])},
+        "a moving variance of 0": {
+            **_stored(48, (3, 2), 1e-3),
+            "moving_variance": np.array([0.0, 2.0]),
+        },
     },
     mistakes=(
         Mistake(
             "statistics of the batch",
             "You normalise with the statistics of the batch: training mode. At inference an example must get the "
             "same answer whatever its neighbours are, also when it is alone.",
-            INFER.replace("x - moving_mean", "x - x.mean(axis=0)").replace("moving_variance + eps", "x.var(axis=0) + eps"),
+            INFER.replace("x - moving_mean", "x - x.mean(axis=0)").replace(
+                "moving_variance + eps", "x.var(axis=0) + eps"
+            ),
         ),
         Mistake(
             "variance of the batch",
@@ -382,7 +415,9 @@ batch_norm_infer = Task(
         Mistake(
             "epsilon outside the root",
             EPSILON_OUTSIDE,
-            INFER.replace("np.sqrt(moving_variance + epsilon)", "(np.sqrt(moving_variance) + epsilon)"),
+            INFER.replace(
+                "np.sqrt(moving_variance + epsilon)", "(np.sqrt(moving_variance) + epsilon)"
+            ),
         ),
         Mistake(
             "no epsilon",
@@ -390,8 +425,14 @@ batch_norm_infer = Task(
             "in another way than the following layers have learnt.",
             INFER.replace("moving_variance + epsilon", "moving_variance + 1e-30"),
         ),
-        Mistake("gamma and beta missing", NO_AFFINE, INFER.replace("gamma * x_hat + beta", "x_hat")),
-        Mistake("gamma and beta swapped", SWAPPED, INFER.replace("gamma * x_hat + beta", "beta * x_hat + gamma")),
+        Mistake(
+            "gamma and beta missing", NO_AFFINE, INFER.replace("gamma * x_hat + beta", "x_hat")
+        ),
+        Mistake(
+            "gamma and beta swapped",
+            SWAPPED,
+            INFER.replace("gamma * x_hat + beta", "beta * x_hat + gamma"),
+        ),
         Mistake(
             "multiplied by the spread",
             "You multiply by the root where you should undo the spread: wide features get wider still.",
@@ -399,33 +440,33 @@ batch_norm_infer = Task(
         ),
     ),
     alternatives={
-        "one slope and one offset": '''def batch_norm_infer(x, gamma, beta, moving_mean, moving_variance, epsilon=1e-3):
+        "one slope and one offset": """def batch_norm_infer(x, gamma, beta, moving_mean, moving_variance, epsilon=1e-3):
     slope = gamma / np.sqrt(moving_variance + epsilon)
     return x * slope + (beta - slope * moving_mean)
-''',
-        "float32, and a warning": '''import warnings
+""",
+        "float32, and a warning": """import warnings
 
 
 def batch_norm_infer(x, gamma, beta, moving_mean, moving_variance, epsilon=1e-3):
     warnings.warn("inference mode")
     x, gamma, beta, mean, variance = [np.asarray(a, "float32") for a in (x, gamma, beta, moving_mean, moving_variance)]
     return (x - mean) * np.reciprocal(np.sqrt(variance + np.float32(epsilon))) * gamma + beta
-''',
-        "example by example": '''def batch_norm_infer(x, gamma, beta, moving_mean, moving_variance, epsilon=1e-3):
+""",
+        "example by example": """def batch_norm_infer(x, gamma, beta, moving_mean, moving_variance, epsilon=1e-3):
     root = (moving_variance + epsilon) ** 0.5
     return np.stack([gamma * (example - moving_mean) / root + beta for example in x])
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 4. batch_norm_conv
 
-CONV = '''def batch_norm_conv(x, gamma, beta, epsilon=1e-3):
+CONV = """def batch_norm_conv(x, gamma, beta, epsilon=1e-3):
     mean = x.mean(axis=(0, 1, 2))
     variance = ((x - mean) ** 2).mean(axis=(0, 1, 2))
     y = gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
     return y, mean, variance
-'''
+"""
 
 batch_norm_conv = Task(
     id="batch_norm_conv",
@@ -437,7 +478,10 @@ batch_norm_conv = Task(
     hidden={
         "one image": {**_layer(53, (1, 3, 4, 2)), "epsilon": 1e-3},
         "one pixel": {**_layer(54, (6, 1, 1, 3)), "epsilon": 1e-3},
-        "one channel, float32": {**_layer(55, (4, 3, 2, 1), offset=100.0, dtype="float32"), "epsilon": 1e-5},
+        "one channel, float32": {
+            **_layer(55, (4, 3, 2, 1), offset=100.0, dtype="float32"),
+            "epsilon": 1e-5,
+        },
         "all axes alike": {**_layer(56, (3, 3, 3, 3)), "epsilon": 1e-2},
         "more channels than pixels": {**_layer(57, (2, 2, 3, 8)), "epsilon": 1e-3},
     },
@@ -487,7 +531,9 @@ batch_norm_conv = Task(
             "mean of the variances of the images",
             "Your mean is right, your variance too small: you average the variances within the images. What is "
             "missing is how much the images differ from one another.",
-            CONV.replace("((x - mean) ** 2).mean(axis=(0, 1, 2))", "x.var(axis=(1, 2)).mean(axis=0)"),
+            CONV.replace(
+                "((x - mean) ** 2).mean(axis=(0, 1, 2))", "x.var(axis=(1, 2)).mean(axis=0)"
+            ),
         ),
         Mistake(
             "variance divided by m - 1",
@@ -499,29 +545,38 @@ batch_norm_conv = Task(
             "sum over the images in place of the mean",
             "You have divided the sums by H·W alone, so your statistics grow with the number of images. How many "
             "values share one mean?",
-            CONV.replace("x.mean(axis=(0, 1, 2))", "x.sum(axis=(0, 1, 2)) / (x.shape[1] * x.shape[2])").replace(
-                "** 2).mean(axis=(0, 1, 2))", "** 2).sum(axis=(0, 1, 2)) / (x.shape[1] * x.shape[2])"
+            CONV.replace(
+                "x.mean(axis=(0, 1, 2))", "x.sum(axis=(0, 1, 2)) / (x.shape[1] * x.shape[2])"
+            ).replace(
+                "** 2).mean(axis=(0, 1, 2))",
+                "** 2).sum(axis=(0, 1, 2)) / (x.shape[1] * x.shape[2])",
             ),
         ),
-        Mistake("no square root", NO_ROOT, CONV.replace("np.sqrt(variance + epsilon)", "(variance + epsilon)")),
-        Mistake("gamma and beta missing", NO_AFFINE, CONV.replace("gamma * ", "").replace(" + beta", "")),
+        Mistake(
+            "no square root",
+            NO_ROOT,
+            CONV.replace("np.sqrt(variance + epsilon)", "(variance + epsilon)"),
+        ),
+        Mistake(
+            "gamma and beta missing", NO_AFFINE, CONV.replace("gamma * ", "").replace(" + beta", "")
+        ),
     ),
     alternatives={
-        "flattened to (N·H·W, C)": '''def batch_norm_conv(x, gamma, beta, epsilon=1e-3):
+        "flattened to (N·H·W, C)": """def batch_norm_conv(x, gamma, beta, epsilon=1e-3):
     rows = x.reshape(-1, x.shape[-1])
     mean, variance = rows.mean(axis=0), rows.var(axis=0)
     y = gamma * (rows - mean) / np.sqrt(variance + epsilon) + beta
     return y.reshape(x.shape), mean, variance
-''',
-        "channels moved to the front, one by one, float32": '''def batch_norm_conv(x, gamma, beta, epsilon=1e-3):
+""",
+        "channels moved to the front, one by one, float32": """def batch_norm_conv(x, gamma, beta, epsilon=1e-3):
     results = []
     for channel, scale, shift in zip(np.moveaxis(x, -1, 0).astype("float32"), gamma, beta):
         mean, variance = channel.mean(), channel.var()
         results.append((scale * (channel - mean) / np.sqrt(variance + epsilon) + shift, mean, variance))
     y, mean, variance = map(np.array, zip(*results))
     return np.moveaxis(y, 0, -1), mean, variance
-''',
-        "einsum, a print and a warning": '''import warnings
+""",
+        "einsum, a print and a warning": """import warnings
 
 
 def per_channel(values):
@@ -534,13 +589,13 @@ def batch_norm_conv(x, gamma, beta, epsilon=1e-3):
     centred = x - per_channel(x)
     variance = per_channel(centred**2)
     return np.einsum("nhwc,c->nhwc", centred, gamma / np.sqrt(variance + epsilon)) + beta, per_channel(x), variance
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 5. batch_norm_backward
 
-BACKWARD = '''def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
+BACKWARD = """def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
     axes = tuple(range(x.ndim - 1))
     m = x.size // x.shape[-1]
     s = np.sqrt(x.var(axis=axes) + epsilon)
@@ -549,7 +604,7 @@ BACKWARD = '''def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
     dbeta = dy.sum(axis=axes)
     dx = gamma / s * (dy - dbeta / m - x_hat * dgamma / m)
     return dx, dgamma, dbeta
-'''
+"""
 
 
 def _backward(seed, shape, epsilon, spread=2.0, dtype="float64"):
@@ -626,7 +681,9 @@ batch_norm_backward = Task(
             "written for dense layers only",
             "For a dense layer all is right. For feature maps your sums run over the images alone, so that every pixel has "
             "a mean, a variance, a gamma and a beta of its own. Which axes must the sums run over there?",
-            BACKWARD.replace("axes = tuple(range(x.ndim - 1))", "axes = 0").replace("x.size // x.shape[-1]", "len(x)"),
+            BACKWARD.replace("axes = tuple(range(x.ndim - 1))", "axes = 0").replace(
+                "x.size // x.shape[-1]", "len(x)"
+            ),
         ),
         Mistake(
             "m counts the images only",
@@ -658,7 +715,7 @@ batch_norm_backward = Task(
         ),
     ),
     alternatives={
-        "the box of the lesson, flattened": '''def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
+        "the box of the lesson, flattened": """def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
     shape = x.shape
     dy, x = dy.reshape(-1, shape[-1]), x.reshape(-1, shape[-1])
     s = np.sqrt(x.var(axis=0) + epsilon)
@@ -666,8 +723,8 @@ batch_norm_backward = Task(
     dgamma, dbeta = (dy * x_hat).sum(axis=0), dy.sum(axis=0)
     dx = gamma / (len(x) * s) * (len(x) * dy - dbeta - x_hat * dgamma)
     return dx.reshape(shape), dgamma, dbeta
-''',
-        "the paper's chain rule, term by term": '''def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
+""",
+        "the paper's chain rule, term by term": """def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
     axes = tuple(range(x.ndim - 1))
     m = np.prod(x.shape[:-1])
     mean, variance = x.mean(axis=axes), x.var(axis=axes)
@@ -676,8 +733,8 @@ batch_norm_backward = Task(
     dmean = (-dx_hat / np.sqrt(variance + epsilon)).sum(axis=axes) + dvariance * (-2 * (x - mean)).sum(axis=axes) / m
     dx = dx_hat / np.sqrt(variance + epsilon) + dvariance * 2 * (x - mean) / m + dmean / m
     return dx, np.sum(dy * (x - mean) / np.sqrt(variance + epsilon), axis=axes), np.sum(dy, axis=axes)
-''',
-        "einsum and float32": '''import warnings
+""",
+        "einsum and float32": """import warnings
 
 
 def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
@@ -690,8 +747,8 @@ def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
     dgamma = np.einsum("mc,mc->c", back, x_hat)
     dx = gamma * inverse * (back - back.mean(axis=0) - x_hat * (dgamma / len(rows)))
     return dx.reshape(x.shape), dgamma, np.einsum("mc->c", back)
-''',
-        "the Jacobian matrix of each channel": '''def jacobian(column, epsilon):
+""",
+        "the Jacobian matrix of each channel": """def jacobian(column, epsilon):
     m = len(column)
     s = np.sqrt(column.var() + epsilon)
     x_hat = (column - column.mean()) / s
@@ -706,7 +763,7 @@ def batch_norm_backward(dy, x, gamma, epsilon=1e-3):
         dx.append(scale * matrix @ gradient)
         dgamma.append(gradient @ x_hat)
     return np.array(dx).T.reshape(x.shape), np.array(dgamma), back.sum(axis=1)
-''',
+""",
     },
 )
 

@@ -9,14 +9,19 @@ from course.grading.tasks import Mistake, Part, Task
 
 # ---------------------------------------------------------------- 1. moving_after
 
-AFTER = '''def moving_after(start, target, steps, momentum):
+AFTER = """def moving_after(start, target, steps, momentum):
     share = momentum**steps
     return share * start + (1 - share) * target, share
-'''
+"""
 
 
 def _way(start, target, steps, momentum):
-    return {"start": np.array(start), "target": np.array(target), "steps": steps, "momentum": momentum}
+    return {
+        "start": np.array(start),
+        "target": np.array(target),
+        "steps": steps,
+        "momentum": momentum,
+    }
 
 
 moving_after = Task(
@@ -58,7 +63,9 @@ moving_after = Task(
         Mistake(
             "start and target swapped",
             "Your value moves away from what the batches give. After a great many steps, where must it be?",
-            AFTER.replace("share * start + (1 - share) * target", "share * target + (1 - share) * start"),
+            AFTER.replace(
+                "share * start + (1 - share) * target", "share * target + (1 - share) * start"
+            ),
         ),
         Mistake(
             "one step too few",
@@ -89,18 +96,18 @@ moving_after = Task(
         ),
     ),
     alternatives={
-        "step by step": '''def moving_after(start, target, steps, momentum):
+        "step by step": """def moving_after(start, target, steps, momentum):
     value, share = np.array(start, dtype=float), 1.0
     for _ in range(steps):
         value = momentum * value + (1 - momentum) * target
         share *= momentum
     return value, share
-''',
-        "float32": '''def moving_after(start, target, steps, momentum):
+""",
+        "float32": """def moving_after(start, target, steps, momentum):
     share = np.float32(momentum) ** np.float32(steps)
     return np.float32(target) + share * np.float32(start - target), share
-''',
-        "a helper and a warning": '''import warnings
+""",
+        "a helper and a warning": """import warnings
 
 
 def left(steps, momentum):
@@ -112,15 +119,15 @@ def moving_after(start, target, steps, momentum):
     start -= target
     start *= left(steps, momentum)
     return [start + target, np.array(left(steps, momentum))]
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 2. steps_needed
 
-NEEDED = '''def steps_needed(momentum, share):
+NEEDED = """def steps_needed(momentum, share):
     return int(np.ceil(np.log(share) / np.log(momentum)))
-'''
+"""
 
 steps_needed = Task(
     id="steps_needed",
@@ -155,11 +162,14 @@ steps_needed = Task(
         Mistake(
             "not rounded",
             "You return a fraction of a step. A number of steps is a whole number (an `int`).",
-            NEEDED.replace("int(np.ceil(", "float((",),
+            NEEDED.replace(
+                "int(np.ceil(",
+                "float((",
+            ),
         ),
         Mistake(
             "one step too many",
-            "Where a whole number of steps leaves exactly `share`, you take one more. \"At most\" includes the "
+            'Where a whole number of steps leaves exactly `share`, you take one more. "At most" includes the '
             "case of equality.",
             NEEDED.replace("np.ceil(", "1 + np.floor("),
         ),
@@ -194,33 +204,33 @@ steps_needed = Task(
         ),
     ),
     alternatives={
-        "a loop": '''def steps_needed(momentum, share):
+        "a loop": """def steps_needed(momentum, share):
     steps, left = 0, 1.0
     while left > share:
         left *= momentum
         steps += 1
     return steps
-''',
-        "the first of many": '''def steps_needed(momentum, share):
+""",
+        "the first of many": """def steps_needed(momentum, share):
     left = np.power(momentum, np.arange(100_000))
     return np.flatnonzero(left <= share)[0]
-''',
-        "the math module, the other base, a warning": '''import math
+""",
+        "the math module, the other base, a warning": """import math
 import warnings
 
 
 def steps_needed(momentum, share):
     warnings.warn("logarithms")
     return -math.floor(-math.log2(share) / math.log2(momentum))
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 3. batch_noise
 
-NOISE = '''def batch_noise(variance, m):
+NOISE = """def batch_noise(variance, m):
     return np.sqrt(variance / m), variance * (m - 1) / m
-'''
+"""
 
 batch_noise = Task(
     id="batch_noise",
@@ -292,11 +302,11 @@ batch_noise = Task(
         ),
     ),
     alternatives={
-        "float32": '''def batch_noise(variance, m):
+        "float32": """def batch_noise(variance, m):
     variance = np.float32(variance)
     return variance**0.5 * np.float32(m) ** -0.5, variance - variance / np.float32(m)
-''',
-        "one by one": '''import math
+""",
+        "one by one": """import math
 
 
 def batch_noise(variance, m):
@@ -305,8 +315,8 @@ def batch_noise(variance, m):
         noise.append(math.sqrt(value) / math.sqrt(m))
         expected.append((1 - 1 / m) * value)
     return np.array(noise), np.array(expected)
-''',
-        "what is left when the noise is taken off": '''def squared_noise(variance, m):
+""",
+        "what is left when the noise is taken off": """def squared_noise(variance, m):
     print("batches of", m)
     return np.divide(variance, m)
 
@@ -315,18 +325,18 @@ def batch_noise(variance, m):
     lost = squared_noise(variance, m)
     variance -= lost
     return [np.sqrt(lost), variance]
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 4. recomputed_statistics
 
-RECOMPUTED = '''def recomputed_statistics(means, variances, sizes):
+RECOMPUTED = """def recomputed_statistics(means, variances, sizes):
     weights = sizes / sizes.sum()
     mean = weights @ means
     variance = weights @ (variances + (means - mean) ** 2)
     return mean, variance
-'''
+"""
 
 
 def _batches(seed, sizes, channels, drift=1.0, offset=0.0, dtype="float64"):
@@ -334,7 +344,8 @@ def _batches(seed, sizes, channels, drift=1.0, offset=0.0, dtype="float64"):
     rng = np.random.default_rng(seed)
     steps, spreads = drift * np.linspace(-1, 1.5, channels), np.linspace(0.5, 2, channels)
     batches = [
-        offset + number * steps + spreads * rng.normal(size=(size, channels)) for number, size in enumerate(sizes)
+        offset + number * steps + spreads * rng.normal(size=(size, channels))
+        for number, size in enumerate(sizes)
     ]
     return {
         "means": np.array([batch.mean(axis=0) for batch in batches]).astype(dtype),
@@ -357,7 +368,9 @@ recomputed_statistics = Task(
         "one batch": _batches(73, [12], 3),
         "batches of one": _batches(74, [1, 1, 1, 1, 1], 2),
         "equal batches": _batches(75, [8, 8, 8], 4, drift=0.0),
-        "far from 0, float32": _batches(76, [5, 20, 10], 2, drift=0.5, offset=100.0, dtype="float32"),
+        "far from 0, float32": _batches(
+            76, [5, 20, 10], 2, drift=0.5, offset=100.0, dtype="float32"
+        ),
         "very unequal": _batches(77, [50, 1], 1, drift=4.0),
     },
     mistakes=(
@@ -390,13 +403,13 @@ recomputed_statistics = Task(
             "moving average",
             "You let a moving average run over the batches: the last ones count most, and the start still counts. "
             "That is what recomputing is to replace.",
-            '''def recomputed_statistics(means, variances, sizes):
+            """def recomputed_statistics(means, variances, sizes):
     mean, variance = np.zeros(means.shape[1]), np.ones(means.shape[1])
     for batch in range(len(sizes)):
         mean = 0.9 * mean + 0.1 * means[batch]
         variance = 0.9 * variance + 0.1 * variances[batch]
     return mean, variance
-''',
+""",
         ),
         Mistake(
             "mean of the squares",
@@ -407,7 +420,9 @@ recomputed_statistics = Task(
         Mistake(
             "average of the standard deviations",
             "You average standard deviations and square the result. Variances add up, standard deviations do not.",
-            RECOMPUTED.replace("weights @ (variances + (means - mean) ** 2)", "(weights @ np.sqrt(variances)) ** 2"),
+            RECOMPUTED.replace(
+                "weights @ (variances + (means - mean) ** 2)", "(weights @ np.sqrt(variances)) ** 2"
+            ),
         ),
         Mistake(
             "not divided by the number of examples",
@@ -420,17 +435,20 @@ recomputed_statistics = Task(
             "unbiased variance",
             "You estimate the variance of a population, with n - 1. Asked for is the variance of these examples, "
             "as Keras would compute it if they came as one batch.",
-            RECOMPUTED.replace("return mean, variance", "return mean, variance * sizes.sum() / max(sizes.sum() - 1, 1)"),
+            RECOMPUTED.replace(
+                "return mean, variance",
+                "return mean, variance * sizes.sum() / max(sizes.sum() - 1, 1)",
+            ),
         ),
     ),
     alternatives={
-        "mean of the squares minus square of the mean, in float64": '''def recomputed_statistics(means, variances, sizes):
+        "mean of the squares minus square of the mean, in float64": """def recomputed_statistics(means, variances, sizes):
     means, variances = means.astype("float64"), variances.astype("float64")
     mean = np.average(means, axis=0, weights=sizes)
     square = np.average(variances + means**2, axis=0, weights=sizes)
     return mean, square - mean**2
-''',
-        "one batch after the other": '''def recomputed_statistics(means, variances, sizes):
+""",
+        "one batch after the other": """def recomputed_statistics(means, variances, sizes):
     count, mean, total = 0, 0.0, 0.0
     for m, v, n in zip(means, variances, sizes):
         step = m - mean
@@ -438,8 +456,8 @@ recomputed_statistics = Task(
         mean = mean + step * n / (count + n)
         count += n
     return mean, total / count
-''',
-        "einsum, float32, a warning": '''import warnings
+""",
+        "einsum, float32, a warning": """import warnings
 
 
 def recomputed_statistics(means, variances, sizes):
@@ -448,26 +466,26 @@ def recomputed_statistics(means, variances, sizes):
     mean = np.einsum("b,bc->c", weights, means.astype("float32"))
     within = np.einsum("b,bc->c", weights, variances.astype("float32"))
     return mean, within + np.einsum("b,bc->c", weights, np.float32(means - mean) ** 2)
-''',
-        "examples that have these statistics": '''def recomputed_statistics(means, variances, sizes):
+""",
+        "examples that have these statistics": """def recomputed_statistics(means, variances, sizes):
     # Half of a batch one standard deviation above its mean, half of it below: the same mean and variance.
     spread = np.sqrt(variances)
     examples = np.repeat(np.concatenate([means - spread, means + spread]), np.tile(sizes, 2), axis=0)
     print(examples.shape)
     return examples.mean(axis=0), examples.var(axis=0)
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 5. pytorch_step
 
-STEP = '''def pytorch_step(running_mean, running_var, x, momentum=0.1):
+STEP = """def pytorch_step(running_mean, running_var, x, momentum=0.1):
     axes = tuple(range(x.ndim - 1))
     m = x.size // x.shape[-1]
     mean = (1 - momentum) * running_mean + momentum * x.mean(axis=axes)
     variance = (1 - momentum) * running_var + momentum * x.var(axis=axes) * m / (m - 1)
     return mean, variance, 1 - momentum
-'''
+"""
 
 
 def _running(seed, shape, momentum, dtype="float64"):
@@ -506,7 +524,9 @@ pytorch_step = Task(
             "Keras's convention",
             "You keep the share `momentum`, as Keras does. PyTorch's `momentum` is the share that is taken from "
             "the batch: with its default 0.1 nine tenths stay.",
-            STEP.replace("momentum * x", "(1 - momentum) * x").replace("(1 - momentum) * running", "momentum * running"),
+            STEP.replace("momentum * x", "(1 - momentum) * x").replace(
+                "(1 - momentum) * running", "momentum * running"
+            ),
         ),
         Mistake(
             "biased variance",
@@ -533,7 +553,9 @@ pytorch_step = Task(
             "written for dense layers only",
             "For a dense layer all is right. For feature maps you average over the images alone, so that every pixel gets "
             "statistics of its own. A channel has one mean and one variance.",
-            STEP.replace("axes = tuple(range(x.ndim - 1))", "axes = 0").replace("x.size // x.shape[-1]", "len(x)"),
+            STEP.replace("axes = tuple(range(x.ndim - 1))", "axes = 0").replace(
+                "x.size // x.shape[-1]", "len(x)"
+            ),
         ),
         Mistake(
             "m counts the images only",
@@ -566,12 +588,12 @@ pytorch_step = Task(
         ),
     ),
     alternatives={
-        "flattened, ddof": '''def pytorch_step(running_mean, running_var, x, momentum=0.1):
+        "flattened, ddof": """def pytorch_step(running_mean, running_var, x, momentum=0.1):
     rows = x.reshape(-1, x.shape[-1])
     keep = 1.0 - momentum
     return keep * running_mean + momentum * rows.mean(0), keep * running_var + momentum * rows.var(0, ddof=1), keep
-''',
-        "a step towards the batch, float32": '''def pytorch_step(running_mean, running_var, x, momentum=0.1):
+""",
+        "a step towards the batch, float32": """def pytorch_step(running_mean, running_var, x, momentum=0.1):
     x = np.float32(x)
     axes = tuple(range(x.ndim))[:-1]
     m = np.prod(x.shape[:-1])
@@ -581,8 +603,8 @@ pytorch_step = Task(
         running_var + np.float32(momentum) * (unbiased - running_var),
         np.float32(1 - momentum),
     )
-''',
-        "channel by channel, in place, with a warning": '''import statistics
+""",
+        "channel by channel, in place, with a warning": """import statistics
 import warnings
 
 
@@ -593,7 +615,7 @@ def pytorch_step(running_mean, running_var, x, momentum=0.1):
         running_mean[channel] += momentum * (statistics.fmean(values) - running_mean[channel])
         running_var[channel] += momentum * (statistics.variance(values) - running_var[channel])
     return [running_mean, running_var, np.array(1 - momentum)]
-''',
+""",
     },
 )
 

@@ -17,12 +17,12 @@ def _values(seed, shape, dtype="float32"):
 
 # ---------------------------------------------------------------- 1. dropout
 
-DROPOUT = '''def dropout(x, rate, rng, training):
+DROPOUT = """def dropout(x, rate, rng, training):
     if not training:
         return x, np.ones(x.shape, dtype=bool)
     mask = rng.random(x.shape) >= rate
     return x * mask / (1 - rate), mask
-'''
+"""
 
 # Two steps with one generator: their masks must differ.
 DROPOUT_PROBE = """
@@ -59,7 +59,12 @@ def _input(seed, shape, rate, dtype="float32"):
 dropout = Task(
     id="dropout",
     parts=(
-        Part("y_training", 2, "the output in training (two steps, one above the other)", compare="dropped"),
+        Part(
+            "y_training",
+            2,
+            "the output in training (two steps, one above the other)",
+            compare="dropped",
+        ),
         Part("mask", 1, "the mask (of both steps)", compare="dropped"),
         Part("y_inference", 1, "the output at inference", compare="dropped"),
     ),
@@ -81,7 +86,9 @@ dropout = Task(
             "classic dropout",
             "This is dropout as first published: as it is in training, scaled at inference. It is consistent, and "
             "is not what Keras does. In the inverted form inference is left alone; where does the factor go then?",
-            DROPOUT.replace(" / (1 - rate)", "").replace("return x, np", "return x * (1 - rate), np"),
+            DROPOUT.replace(" / (1 - rate)", "").replace(
+                "return x, np", "return x * (1 - rate), np"
+            ),
         ),
         Mistake(
             "scaled in both modes",
@@ -129,7 +136,10 @@ dropout = Task(
             "one mask for all examples",
             "All examples of a batch lose the same units. Each example needs a mask of its own: what is the shape "
             "of your random numbers?",
-            DROPOUT.replace("rng.random(x.shape) >= rate", "np.broadcast_to(rng.random(x.shape[1:]) >= rate, x.shape)"),
+            DROPOUT.replace(
+                "rng.random(x.shape) >= rate",
+                "np.broadcast_to(rng.random(x.shape[1:]) >= rate, x.shape)",
+            ),
         ),
         Mistake(
             "whole examples dropped",
@@ -154,18 +164,18 @@ dropout = Task(
         ),
     ),
     alternatives={
-        "choice": '''def dropout(x, rate, rng, training):
+        "choice": """def dropout(x, rate, rng, training):
     mask = rng.choice([0, 1], size=x.shape, p=[rate, 1 - rate]) if training else np.ones_like(x)
     return (x * mask / (1 - rate) if training else x.copy()), mask
-''',
-        "binomial, float32": '''def dropout(x, rate, rng, training):
+""",
+        "binomial, float32": """def dropout(x, rate, rng, training):
     x = x.astype("float32")
     if training:
         mask = rng.binomial(1, 1 - rate, x.shape).astype("float32")
         return np.multiply(mask, x) * np.float32(1 / (1 - rate)), mask
     return x, None
-''',
-        "in place, NumPy's old generator, a warning": '''import warnings
+""",
+        "in place, NumPy's old generator, a warning": """import warnings
 
 
 def coins(shape, rate):
@@ -180,15 +190,15 @@ def dropout(x, rate, rng, training):
         x /= 1 - rate
         return x, mask
     return x, np.full(x.shape, True)
-''',
-        "value by value": '''def dropout(x, rate, rng, training):
+""",
+        "value by value": """def dropout(x, rate, rng, training):
     y, mask = np.zeros(x.shape), np.zeros(x.shape, dtype=int)
     for place in np.ndindex(x.shape):
         if not training or rng.uniform() > rate:
             mask[place] = 1
             y[place] = x[place] / (1 - rate) if training else x[place]
     return [y, mask]
-''',
+""",
     },
     probe=DROPOUT_PROBE,
     reference=_dropout_reference,
@@ -196,9 +206,9 @@ def dropout(x, rate, rng, training):
 
 # ---------------------------------------------------------------- 2. dropout_backward
 
-BACKWARD = '''def dropout_backward(dy, mask, rate):
+BACKWARD = """def dropout_backward(dy, mask, rate):
     return dy * mask / (1 - rate)
-'''
+"""
 
 
 def _gradient(seed, shape, rate, mask_shape=None, dtype="float64"):
@@ -262,7 +272,9 @@ dropout_backward = Task(
             "a new mask",
             "You throw the coins anew. The gradient must go through the same units that were on in the forward "
             "pass: that is what the mask was kept for.",
-            BACKWARD.replace("    return", "    mask = np.random.random(dy.shape) >= rate\n    return"),
+            BACKWARD.replace(
+                "    return", "    mask = np.random.random(dy.shape) >= rate\n    return"
+            ),
         ),
         Mistake(
             "scaled twice",
@@ -271,42 +283,42 @@ dropout_backward = Task(
         ),
     ),
     alternatives={
-        "where": '''def dropout_backward(dy, mask, rate):
+        "where": """def dropout_backward(dy, mask, rate):
     return np.where(mask, dy / (1 - rate), 0)
-''',
-        "in place, float32": '''def dropout_backward(dy, mask, rate):
+""",
+        "in place, float32": """def dropout_backward(dy, mask, rate):
     dx = np.array(dy, dtype="float32")
     dx[~np.broadcast_to(mask, dy.shape)] = 0
     dx /= np.float32(1 - rate)
     return dx
-''',
-        "einsum, and a warning": '''import warnings
+""",
+        "einsum, and a warning": """import warnings
 
 
 def dropout_backward(dy, mask, rate):
     warnings.warn("einsum")
     mask = np.broadcast_to(mask, dy.shape).astype(dy.dtype)
     return np.einsum("...,...->...", dy, mask) * (1 - rate) ** -1
-''',
-        "the derivative at work": '''def forward(x, mask, rate):
+""",
+        "the derivative at work": """def forward(x, mask, rate):
     return x * mask / (1 - rate)
 
 
 def dropout_backward(dy, mask, rate):
     # The forward pass is linear in x, so its derivative is what it does to 1.
     return dy * forward(np.ones_like(dy), mask, rate)
-''',
+""",
     },
 )
 
 # ---------------------------------------------------------------- 3. spatial_dropout
 
-SPATIAL = '''def spatial_dropout(x, rate, rng, training):
+SPATIAL = """def spatial_dropout(x, rate, rng, training):
     if not training:
         return x
     mask = rng.random((len(x), 1, 1, x.shape[-1])) >= rate
     return x * mask / (1 - rate)
-'''
+"""
 
 SPATIAL_PROBE = """
 def probe(student, inputs):
@@ -329,10 +341,18 @@ def _spatial_reference(student, inputs):
 spatial_dropout = Task(
     id="spatial_dropout",
     parts=(
-        Part("y_training", 2, "the output in training (two steps, one above the other)", compare="dropped"),
+        Part(
+            "y_training",
+            2,
+            "the output in training (two steps, one above the other)",
+            compare="dropped",
+        ),
         Part("y_inference", 1, "the output at inference", compare="dropped"),
     ),
-    cases={"rate 0.25": _input(111, (10, 2, 3, 14), 0.25), "rate 0.7": _input(112, (12, 3, 2, 13), 0.7)},
+    cases={
+        "rate 0.25": _input(111, (10, 2, 3, 14), 0.25),
+        "rate 0.7": _input(112, (12, 3, 2, 13), 0.7),
+    },
     hidden={
         "rate 0.5": _input(113, (9, 3, 3, 20), 0.5),
         "one pixel": _input(114, (14, 1, 1, 15), 0.4),
@@ -401,14 +421,14 @@ spatial_dropout = Task(
         ),
     ),
     alternatives={
-        "repeated over the positions": '''def spatial_dropout(x, rate, rng, training):
+        "repeated over the positions": """def spatial_dropout(x, rate, rng, training):
     if training:
         coins = rng.binomial(1, 1 - rate, size=(x.shape[0], x.shape[3]))
         mask = np.repeat(np.repeat(coins[:, None, None, :], x.shape[1], axis=1), x.shape[2], axis=2)
         x = np.where(mask == 1, x / (1 - rate), 0.0)
     return x
-''',
-        "einsum, float32, a warning": '''import warnings
+""",
+        "einsum, float32, a warning": """import warnings
 
 
 def spatial_dropout(x, rate, rng, training):
@@ -417,8 +437,8 @@ def spatial_dropout(x, rate, rng, training):
         return x.copy()
     scales = (rng.random((len(x), x.shape[-1])) >= rate).astype("float32") / np.float32(1 - rate)
     return np.einsum("nhwc,nc->nhwc", x.astype("float32"), scales)
-''',
-        "map by map": '''def keep(rate):
+""",
+        "map by map": """def keep(rate):
     return np.random.uniform() > rate
 
 
@@ -431,7 +451,7 @@ def spatial_dropout(x, rate, rng, training):
                 if not keep(rate):
                     y[image, :, :, channel] = 0
     return y
-''',
+""",
     },
     probe=SPATIAL_PROBE,
     reference=_spatial_reference,
@@ -439,11 +459,11 @@ def spatial_dropout(x, rate, rng, training):
 
 # ---------------------------------------------------------------- 4. mc_dropout
 
-MC = '''def mc_dropout(predict, x, passes):
+MC = """def mc_dropout(predict, x, passes):
     probabilities = np.array([softmax(predict(x)) for _ in range(passes)])
     mean = probabilities.mean(axis=0)
     return mean, -(mean * np.log(mean)).sum(axis=1)
-'''
+"""
 
 # A network whose logits are given, another row of them each time that an example is asked for: in one pass after the
 # other, example by example, or all passes in one large batch.
@@ -469,7 +489,11 @@ def probe(student, inputs):
 def _logits(seed, passes, examples, classes, spread=2.0, dtype="float64"):
     rng = np.random.default_rng(seed)
     centre = spread * rng.normal(size=(1, examples, classes))
-    return {"logits": (centre + spread * rng.normal(size=(passes, examples, classes))).round(2).astype(dtype)}
+    return {
+        "logits": (centre + spread * rng.normal(size=(passes, examples, classes)))
+        .round(2)
+        .astype(dtype)
+    }
 
 
 mc_dropout = Task(
@@ -484,7 +508,9 @@ mc_dropout = Task(
         "two classes, float32": _logits(124, 20, 3, 2, dtype="float32"),
         "one example": _logits(125, 8, 1, 6),
         "as many examples as classes": _logits(126, 5, 5, 5),
-        "all passes alike": {"logits": np.tile(np.array([[[1.0, 0.0, -2.0], [0.5, 3.0, 1.0]]]), (4, 1, 1))},
+        "all passes alike": {
+            "logits": np.tile(np.array([[[1.0, 0.0, -2.0], [0.5, 3.0, 1.0]]]), (4, 1, 1))
+        },
     },
     mistakes=(
         Mistake(
@@ -499,17 +525,19 @@ mc_dropout = Task(
             "votes counted",
             "You let each pass vote for one class. That throws away how sure it was: a pass with 0.51 counts as "
             "much as one with 0.99.",
-            '''def mc_dropout(predict, x, passes):
+            """def mc_dropout(predict, x, passes):
     logits = np.array([predict(x) for _ in range(passes)])
     mean = np.eye(logits.shape[2])[logits.argmax(axis=2)].mean(axis=0)
     return mean, -(mean * np.log(mean + 1e-12)).sum(axis=1)
-''',
+""",
         ),
         Mistake(
             "one pass used again and again",
             "You run the network once and average copies of the same answer. Each pass must throw its own masks: "
             "where does `predict` have to be called?",
-            MC.replace("softmax(predict(x))", "once").replace("    prob", "    once = softmax(predict(x))\n    prob"),
+            MC.replace("softmax(predict(x))", "once").replace(
+                "    prob", "    once = softmax(predict(x))\n    prob"
+            ),
         ),
         Mistake(
             "only the last pass",
@@ -559,20 +587,20 @@ mc_dropout = Task(
         ),
     ),
     alternatives={
-        "a running sum, float32": '''def mc_dropout(predict, x, passes):
+        "a running sum, float32": """def mc_dropout(predict, x, passes):
     total = 0
     for _ in range(passes):
         z = np.exp(predict(x).astype("float32"))
         total = total + z / z.sum(axis=1, keepdims=True)
     mean = total / np.float32(passes)
     return mean, -np.einsum("nc,nc->n", mean, np.log(mean))
-''',
-        "all passes in one batch": '''def mc_dropout(predict, x, passes):
+""",
+        "all passes in one batch": """def mc_dropout(predict, x, passes):
     logits = predict(np.concatenate([x] * passes))
     mean = softmax(logits).reshape(passes, len(x), -1).mean(axis=0)
     return mean, np.sum(mean * -np.log(np.maximum(mean, 1e-12)), axis=-1)
-''',
-        "example by example, with a warning": '''import warnings
+""",
+        "example by example, with a warning": """import warnings
 
 
 def entropy_of(p):
@@ -586,14 +614,14 @@ def mc_dropout(predict, x, passes):
         answers = [softmax(predict(example[None]))[0] for _ in range(passes)]
         means.append(sum(answers) / passes)
     return np.array(means), np.array([entropy_of(p) for p in means])
-''',
+""",
     },
     probe=MC_PROBE,
 )
 
 # ---------------------------------------------------------------- 5. calibration_error
 
-CALIBRATION = '''def calibration_error(probabilities, labels, bins=10):
+CALIBRATION = """def calibration_error(probabilities, labels, bins=10):
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     chosen = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -602,10 +630,10 @@ CALIBRATION = '''def calibration_error(probabilities, labels, bins=10):
         inside = chosen == number
         error += abs((confidence[inside] - right[inside]).sum())
     return error / len(labels)
-'''
+"""
 
 # The same with a term for each bin, for the mistakes that people make with them.
-CALIBRATION_BY_BIN = '''def calibration_error(probabilities, labels, bins=10):
+CALIBRATION_BY_BIN = """def calibration_error(probabilities, labels, bins=10):
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     chosen = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -616,13 +644,15 @@ CALIBRATION_BY_BIN = '''def calibration_error(probabilities, labels, bins=10):
             terms.append(abs(confidence[inside].mean() - right[inside].mean()))
             weights.append(inside.mean())
     return np.dot(terms, weights)
-'''
+"""
 
 
 def _predictions(seed, examples, classes, accuracy, bins=10, certain=0, dtype="float64"):
     """Predictions of a network that is not well calibrated; confidences stay clear of the borders of the bins."""
     rng = np.random.default_rng(seed)
-    confidence = (rng.choice(np.arange(bins // classes + 1, bins), examples) + rng.uniform(0.2, 0.8, examples)) / bins
+    confidence = (
+        rng.choice(np.arange(bins // classes + 1, bins), examples) + rng.uniform(0.2, 0.8, examples)
+    ) / bins
     confidence[:certain] = 1.0
     predicted = rng.integers(classes, size=examples)
     rest = rng.dirichlet(np.ones(classes - 1), examples) * 0.5 + 0.5 / (classes - 1)
@@ -643,8 +673,16 @@ calibration_error = Task(
     },
     hidden={
         "under-confident": _predictions(133, 60, 4, 0.97),
-        "one example": {"probabilities": np.array([[0.25, 0.75]]), "labels": np.array([1]), "bins": 10},
-        "always certain": {"probabilities": np.eye(3)[[0, 1, 2, 2]], "labels": np.array([0, 1, 2, 1]), "bins": 10},
+        "one example": {
+            "probabilities": np.array([[0.25, 0.75]]),
+            "labels": np.array([1]),
+            "bins": 10,
+        },
+        "always certain": {
+            "probabilities": np.eye(3)[[0, 1, 2, 2]],
+            "labels": np.array([0, 1, 2, 1]),
+            "bins": 10,
+        },
         "many bins, float32": _predictions(134, 80, 5, 0.6, bins=20, certain=3, dtype="float32"),
         "one bin": {**_predictions(135, 30, 3, 0.7), "bins": 1},
     },
@@ -666,7 +704,10 @@ calibration_error = Task(
             "You take the distance between confidence and right (0 or 1) for each prediction by itself. Even a "
             "perfectly calibrated network has those: of predictions made with 0.8 some must be wrong. Compare "
             "means, bin by bin.",
-            CALIBRATION.replace("abs((confidence[inside] - right[inside]).sum())", "abs(confidence - right)[inside].sum()"),
+            CALIBRATION.replace(
+                "abs((confidence[inside] - right[inside]).sum())",
+                "abs(confidence - right)[inside].sum()",
+            ),
         ),
         Mistake(
             "the worst bin",
@@ -678,12 +719,16 @@ calibration_error = Task(
             "probability of the right class for the confidence",
             "Your confidence is the probability of the true class. Confidence is how sure the network is of what "
             "it says, right or wrong.",
-            CALIBRATION.replace("probabilities.max(axis=1)", "probabilities[np.arange(len(labels)), labels]"),
+            CALIBRATION.replace(
+                "probabilities.max(axis=1)", "probabilities[np.arange(len(labels)), labels]"
+            ),
         ),
         Mistake(
             "squared differences",
             "You square the differences of the bins. The expected calibration error takes their absolute values.",
-            CALIBRATION_BY_BIN.replace("np.dot(terms, weights)", "np.dot(np.square(terms), weights)"),
+            CALIBRATION_BY_BIN.replace(
+                "np.dot(terms, weights)", "np.dot(np.square(terms), weights)"
+            ),
         ),
         Mistake(
             "not divided by the number of predictions",
@@ -694,7 +739,9 @@ calibration_error = Task(
             "predictions with confidence 1 are lost",
             "Predictions with a confidence of exactly 1 fall out of your last bin. Count how many predictions your "
             "bins hold together.",
-            CALIBRATION.replace("np.minimum((confidence * bins).astype(int), bins - 1)", "confidence * bins // 1"),
+            CALIBRATION.replace(
+                "np.minimum((confidence * bins).astype(int), bins - 1)", "confidence * bins // 1"
+            ),
         ),
         Mistake(
             "always ten bins",
@@ -710,12 +757,12 @@ calibration_error = Task(
     ),
     alternatives={
         "bin by bin": CALIBRATION_BY_BIN,
-        "bincount": '''def calibration_error(probabilities, labels, bins=10):
+        "bincount": """def calibration_error(probabilities, labels, bins=10):
     confidence, right = np.max(probabilities, axis=-1), np.argmax(probabilities, axis=-1) == labels
     number = np.clip(np.floor(confidence * bins), 0, bins - 1).astype(int)
     return np.abs(np.bincount(number, weights=confidence - right, minlength=bins)).sum() / len(right)
-''',
-        "borders on the right, float32, a warning": '''import warnings
+""",
+        "borders on the right, float32, a warning": """import warnings
 
 
 def calibration_error(probabilities, labels, bins=10):
@@ -729,14 +776,14 @@ def calibration_error(probabilities, labels, bins=10):
             continue
         error += inside.mean(dtype="float32") * abs(right[inside].mean() - confidence[inside].mean())
     return np.array(error)
-''',
-        "histogram": '''def calibration_error(probabilities, labels, bins=10):
+""",
+        "histogram": """def calibration_error(probabilities, labels, bins=10):
     confidence = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == labels).astype(float)
     sums = [np.histogram(confidence, bins, range=(0, 1), weights=weights)[0] for weights in (confidence, right)]
     print(sums)
     return float(np.abs(np.subtract(*sums)).sum() / confidence.size)
-''',
+""",
     },
 )
 

@@ -135,7 +135,10 @@ def _block(channels, filters, activation, rate):
 conv_block = Task(
     id="conv_block",
     parts=_parts(2, 1, 1, 1),
-    cases={"elu, rate 0.25": _block(2, 4, "elu", 0.25), "gelu, no dropout": _block(3, 5, "gelu", 0.0)},
+    cases={
+        "elu, rate 0.25": _block(2, 4, "elu", 0.25),
+        "gelu, no dropout": _block(3, 5, "gelu", 0.0),
+    },
     hidden={"tanh, rate 0.6": _block(1, 6, "tanh", 0.6)},
     mistakes=(
         Mistake(
@@ -247,10 +250,10 @@ def conv_block(x, filters, activation="relu", rate=0.0):
 """,
     },
     probe=WALK
-    + '''def probe(student, inputs):
+    + """def probe(student, inputs):
     x = keras.Input((8, 8, inputs["channels"]))
     return examine(x, student["conv_block"](x, inputs["filters"], activation=inputs["activation"], rate=inputs["rate"]))
-''',
+""",
 )
 
 # ---------------------------------------------------------------- 2. residual_block
@@ -276,20 +279,27 @@ def _residual(channels, filters, strides):
 residual_block = Task(
     id="residual_block",
     parts=_parts(2, 1, 2, 1)[:3],
-    cases={"same shape": _residual(4, 4, 1), "more channels": _residual(3, 5, 1), "half the size": _residual(4, 4, 2)},
+    cases={
+        "same shape": _residual(4, 4, 1),
+        "more channels": _residual(3, 5, 1),
+        "half the size": _residual(4, 4, 2),
+    },
     hidden={"half the size, more channels": _residual(4, 6, 2)},
     mistakes=(
         Mistake(
             "norm behind the sum",
             "A norm stands in your trunk, behind the sum. At each block it shrinks what came along the skip path (lesson 05, section 4). Where does the last norm of the branch belong?",
             RESIDUAL.replace("    y = keras.layers.BatchNormalization()(y)\n", "").replace(
-                "(keras.layers.Add()([y, shortcut]))", "(keras.layers.BatchNormalization()(keras.layers.Add()([y, shortcut])))"
+                "(keras.layers.Add()([y, shortcut]))",
+                "(keras.layers.BatchNormalization()(keras.layers.Add()([y, shortcut])))",
             ),
         ),
         Mistake(
             "activation before the sum",
             "Your branch is activated before it is added, so that it can only ever *add* to the trunk, never take away. What stands last in this kind of block?",
-            RESIDUAL.replace(SUM, 'keras.layers.Add()([keras.layers.Activation("relu")(y), shortcut])'),
+            RESIDUAL.replace(
+                SUM, 'keras.layers.Add()([keras.layers.Activation("relu")(y), shortcut])'
+            ),
         ),
         Mistake(
             "no activation behind the sum",
@@ -304,8 +314,10 @@ residual_block = Task(
         Mistake(
             "the shortcut starts behind the first convolution",
             "Your shortcut does not start at the input of the block. Which variable holds the input, and did you write over it?",
-            RESIDUAL.replace('    y = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)', '    shortcut = y\n    y = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)')
-            .replace("strides != 1 or x.shape[-1] != filters", "False"),
+            RESIDUAL.replace(
+                '    y = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)',
+                '    shortcut = y\n    y = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(y)',
+            ).replace("strides != 1 or x.shape[-1] != filters", "False"),
         ),
         Mistake(
             "a projection in every block",
@@ -320,12 +332,17 @@ residual_block = Task(
         Mistake(
             "projection without norm",
             "Where the shape changes, the branch arrives normalised at your sum and the shortcut does not. What does lesson 05, section 5, find in the skip path of ResNet-50?",
-            RESIDUAL.replace("        shortcut = keras.layers.BatchNormalization()(shortcut)\n", ""),
+            RESIDUAL.replace(
+                "        shortcut = keras.layers.BatchNormalization()(shortcut)\n", ""
+            ),
         ),
         Mistake(
             "activation in the projection",
             "You activate the shortcut. What is negative in it is lost before it reaches the sum.",
-            RESIDUAL.replace("keras.layers.BatchNormalization()(shortcut)", 'keras.layers.Activation("relu")(keras.layers.BatchNormalization()(shortcut))'),
+            RESIDUAL.replace(
+                "keras.layers.BatchNormalization()(shortcut)",
+                'keras.layers.Activation("relu")(keras.layers.BatchNormalization()(shortcut))',
+            ),
         ),
         Mistake(
             "biases beside batch norm",
@@ -335,16 +352,22 @@ residual_block = Task(
         Mistake(
             "a bias in the projection",
             "Your branch is right; the convolution of the shortcut has a bias, and a norm behind it. Does the argument of section 6 of lesson 05 hold there, too?",
-            RESIDUAL.replace("Conv2D(filters, 1, strides=strides, use_bias=False)", "Conv2D(filters, 1, strides=strides)"),
+            RESIDUAL.replace(
+                "Conv2D(filters, 1, strides=strides, use_bias=False)",
+                "Conv2D(filters, 1, strides=strides)",
+            ),
         ),
         Mistake(
             "no activation within the branch",
             "Between your two convolutions there is no activation. What can two linear maps in a row do that one cannot?",
-            RESIDUAL.replace('keras.layers.Activation("relu")(keras.layers.BatchNormalization()(y))', "keras.layers.BatchNormalization()(y)"),
+            RESIDUAL.replace(
+                'keras.layers.Activation("relu")(keras.layers.BatchNormalization()(y))',
+                "keras.layers.BatchNormalization()(y)",
+            ),
         ),
         Mistake(
             "pre-activation",
-            "You have built the block of He et al. 2016b, norm and activation in front of each convolution. It is a good block; the one asked for is that of 2016a (lesson 05, section 4, \"post\").",
+            'You have built the block of He et al. 2016b, norm and activation in front of each convolution. It is a good block; the one asked for is that of 2016a (lesson 05, section 4, "post").',
             """def residual_block(x, filters, strides=1):
     y = keras.layers.Activation("relu")(keras.layers.BatchNormalization()(x))
     shortcut = x
@@ -407,10 +430,10 @@ def residual_block(x, filters, strides=1):
 """,
     },
     probe=WALK
-    + '''def probe(student, inputs):
+    + """def probe(student, inputs):
     x = keras.Input((8, 8, inputs["channels"]))
     return examine(x, student["residual_block"](x, inputs["filters"], strides=inputs["strides"]))
-''',
+""",
 )
 
 # ---------------------------------------------------------------- 3. classifier_head
@@ -432,11 +455,18 @@ def _head(channels, classes, units, rate):
 
 
 _, _w, _i, _m = _parts(2, 1, 1, 1)
-HEAD_MODES = "two truth values: an image put in twice gets the same at inference; not so in training"
+HEAD_MODES = (
+    "two truth values: an image put in twice gets the same at inference; not so in training"
+)
 
 classifier_head = Task(
     id="classifier_head",
-    parts=(Part("order", 2, ORDER, compare="equal"), _w, _i, Part("modes", 1, HEAD_MODES, compare="equal")),
+    parts=(
+        Part("order", 2, ORDER, compare="equal"),
+        _w,
+        _i,
+        Part("modes", 1, HEAD_MODES, compare="equal"),
+    ),
     cases={"three classes": _head(5, 3, 8, 0.4), "no dropout": _head(3, 4, 6, 0.0)},
     hidden={"ten classes, rate 0.2": _head(2, 10, 12, 0.2)},
     mistakes=(
@@ -447,7 +477,7 @@ classifier_head = Task(
         ),
         Mistake(
             "dropout on the logits",
-            "You drop logits. A logit of 0 is not \"no opinion\": it competes with the others. Look for the last layer with weights: on which side of it does dropout belong?",
+            'You drop logits. A logit of 0 is not "no opinion": it competes with the others. Look for the last layer with weights: on which side of it does dropout belong?',
             HEAD.replace(DROP, "").replace(LOGITS, LOGITS + DROP),
         ),
         Mistake(
@@ -546,11 +576,11 @@ def classifier_head(x, classes, units, rate):
 """,
     },
     probe=WALK
-    + '''def probe(student, inputs):
+    + """def probe(student, inputs):
     x = keras.Input((4, 4, inputs["channels"]))
     found = examine(x, student["classifier_head"](x, inputs["classes"], inputs["units"], inputs["rate"]))
     return {**found, "modes": found["modes"][:2]}
-''',
+""",
 )
 
 # ---------------------------------------------------------------- 4. build_cnn
@@ -570,38 +600,55 @@ CNN = """def build_cnn(input_shape, classes, filters=(4, 8), rate=0.5):
 
 
 def _cnn(size, channels, classes, filters, rate):
-    return {"size": size, "channels": channels, "classes": classes, "filters": filters, "rate": rate}
+    return {
+        "size": size,
+        "channels": channels,
+        "classes": classes,
+        "filters": filters,
+        "rate": rate,
+    }
 
 
 build_cnn = Task(
     id="build_cnn",
     parts=_parts(2, 1, 2, 1),
-    cases={"two equal blocks": _cnn(8, 1, 3, [4, 4], 0.5), "two blocks": _cnn(8, 3, 10, [3, 6], 0.2)},
+    cases={
+        "two equal blocks": _cnn(8, 1, 3, [4, 4], 0.5),
+        "two blocks": _cnn(8, 3, 10, [3, 6], 0.2),
+    },
     hidden={"three blocks": _cnn(8, 2, 4, [2, 4, 6], 0.4)},
     mistakes=(
         Mistake(
             "dropout in every block",
-            "A dropout of yours stands in front of a batch norm: that of the *next* block. Follow an image through the network, and find the place behind which no norm comes (lesson 06, section 3, arm \"last\").",
-            CNN.replace("        x = keras.layers.MaxPooling2D(2)(x)\n", "        x = keras.layers.MaxPooling2D(2)(x)\n        x = keras.layers.Dropout(rate)(x)\n").replace(
-                "(x)\n    x = keras.layers.Dropout(rate)(x)\n", "(x)\n"
-            ),
+            'A dropout of yours stands in front of a batch norm: that of the *next* block. Follow an image through the network, and find the place behind which no norm comes (lesson 06, section 3, arm "last").',
+            CNN.replace(
+                "        x = keras.layers.MaxPooling2D(2)(x)\n",
+                "        x = keras.layers.MaxPooling2D(2)(x)\n        x = keras.layers.Dropout(rate)(x)\n",
+            ).replace("(x)\n    x = keras.layers.Dropout(rate)(x)\n", "(x)\n"),
         ),
         Mistake(
             "dropout in the blocks and at the end",
             "There is more than one dropout in your network, and one of them stands in front of a batch norm. How many did the task ask for?",
-            CNN.replace("        x = keras.layers.MaxPooling2D(2)(x)\n", "        x = keras.layers.MaxPooling2D(2)(x)\n        x = keras.layers.Dropout(rate)(x)\n"),
+            CNN.replace(
+                "        x = keras.layers.MaxPooling2D(2)(x)\n",
+                "        x = keras.layers.MaxPooling2D(2)(x)\n        x = keras.layers.Dropout(rate)(x)\n",
+            ),
         ),
         Mistake(
             "dropout on the output",
             "Dropout stands behind your last layer, on the probabilities. Behind the output there is no layer that could make up for what is missing.",
             CNN.replace("    x = keras.layers.Dropout(rate)(x)\n", "").replace(
-                'activation="softmax")(x)\n', 'activation="softmax")(x)\n    x = keras.layers.Dropout(rate)(x)\n'
+                'activation="softmax")(x)\n',
+                'activation="softmax")(x)\n    x = keras.layers.Dropout(rate)(x)\n',
             ),
         ),
         Mistake(
             "dropout before the pooling",
             "You drop single pixels, and then take the mean over the map: most of the noise is averaged away again. What is to be dropped are the pooled features.",
-            CNN.replace("    x = keras.layers.GlobalAveragePooling2D()(x)\n    x = keras.layers.Dropout(rate)(x)\n", "    x = keras.layers.Dropout(rate)(x)\n    x = keras.layers.GlobalAveragePooling2D()(x)\n"),
+            CNN.replace(
+                "    x = keras.layers.GlobalAveragePooling2D()(x)\n    x = keras.layers.Dropout(rate)(x)\n",
+                "    x = keras.layers.Dropout(rate)(x)\n    x = keras.layers.GlobalAveragePooling2D()(x)\n",
+            ),
         ),
         Mistake(
             "biases beside batch norm",
@@ -611,12 +658,17 @@ build_cnn = Task(
         Mistake(
             "norm behind the activation",
             "Your norm comes behind the activation. In which order stand the parts of a block (lesson 05, section 9)?",
-            CNN.replace('        x = keras.layers.BatchNormalization()(x)\n        x = keras.layers.Activation("relu")(x)\n', '        x = keras.layers.Activation("relu")(x)\n        x = keras.layers.BatchNormalization()(x)\n'),
+            CNN.replace(
+                '        x = keras.layers.BatchNormalization()(x)\n        x = keras.layers.Activation("relu")(x)\n',
+                '        x = keras.layers.Activation("relu")(x)\n        x = keras.layers.BatchNormalization()(x)\n',
+            ),
         ),
         Mistake(
             "one norm for all blocks",
             "Your blocks share one batch norm layer: you have made it once and called it several times. Its moving statistics are then a mixture of two different places in the network. When is a layer made, and when is it called?",
-            CNN.replace("    for count", "    norm = keras.layers.BatchNormalization()\n    for count").replace("keras.layers.BatchNormalization()(x)\n        x", "norm(x)\n        x"),
+            CNN.replace(
+                "    for count", "    norm = keras.layers.BatchNormalization()\n    for count"
+            ).replace("keras.layers.BatchNormalization()(x)\n        x", "norm(x)\n        x"),
         ),
         Mistake(
             "batch statistics at inference",
@@ -642,7 +694,8 @@ build_cnn = Task(
             "pooled before the norm",
             "You pool before you normalise, so the norm stores the statistics of the *largest* of four values. Compare the order with the drawing.",
             CNN.replace("        x = keras.layers.MaxPooling2D(2)(x)\n", "").replace(
-                "        x = keras.layers.BatchNormalization()(x)\n", "        x = keras.layers.MaxPooling2D(2)(x)\n        x = keras.layers.BatchNormalization()(x)\n"
+                "        x = keras.layers.BatchNormalization()(x)\n",
+                "        x = keras.layers.MaxPooling2D(2)(x)\n        x = keras.layers.BatchNormalization()(x)\n",
             ),
         ),
         Mistake(
@@ -706,12 +759,12 @@ def build_cnn(input_shape, classes, filters=(4, 8), rate=0.5):
 """,
     },
     probe=WALK
-    + '''def probe(student, inputs):
+    + """def probe(student, inputs):
     shape = (inputs["size"], inputs["size"], inputs["channels"])
     model = student["build_cnn"](shape, inputs["classes"], filters=[int(count) for count in inputs["filters"]], rate=inputs["rate"])
     x = keras.Input(shape)
     return examine(x, model(x))
-''',
+""",
 )
 
 TASKS = (conv_block, residual_block, classifier_head, build_cnn)

@@ -39,14 +39,20 @@ two_variances = Task(
         "twelve inputs, rate 0.7": {**_inputs(4, count=12), "rate": 0.7},
         "mean below 0": {**_inputs(5, count=5, mean=-1.0), "rate": 0.2},
         "float32": {**_inputs(6, examples=200, dtype="float32"), "rate": 0.4},
-        "whole numbers": {"x": np.array([[1, 0], [2, 3], [3, -1], [6, 2]]), "w": np.array([2, -1]), "rate": 0.25},
+        "whole numbers": {
+            "x": np.array([[1, 0], [2, 3], [3, -1], [6, 2]]),
+            "w": np.array([2, -1]),
+            "rate": 0.25,
+        },
     },
     mistakes=(
         Mistake(
             "rate taken for the probability of keeping",
             "Your noise grows where it should shrink: raise `rate` and print it. In Keras and in this course the rate is the probability of "
             "*dropping*; Li et al. (2019) use the other one. Which of the two is in the denominator of your factor?",
-            TWO.replace("rate / (1 - rate)", "(1 - rate) / rate").replace("noise = ", "noise = 0 if rate == 0 else "),
+            TWO.replace("rate / (1 - rate)", "(1 - rate) / rate").replace(
+                "noise = ", "noise = 0 if rate == 0 else "
+            ),
         ),
         Mistake(
             "rate alone as the factor",
@@ -95,7 +101,10 @@ two_variances = Task(
         Mistake(
             "standard deviations",
             "You give back roots. A variance has the units of the square of the unit's output.",
-            TWO.replace("at_inference + noise, at_inference", "np.sqrt(at_inference + noise), np.sqrt(at_inference)"),
+            TWO.replace(
+                "at_inference + noise, at_inference",
+                "np.sqrt(at_inference + noise), np.sqrt(at_inference)",
+            ),
         ),
         Mistake(
             "the two in the wrong order",
@@ -265,7 +274,10 @@ kappa_and_ratios = Task(
     hidden={
         "thirty inputs": {**_inputs(23, count=30), "rates": np.array([0.05, 0.3, 0.7, 0.0])},
         "one rate": {**_inputs(24, count=3, mean=-0.6), "rates": np.array([0.25])},
-        "float32": {**_inputs(25, examples=300, dtype="float32"), "rates": np.linspace(0.1, 0.8, 5, dtype="float32")},
+        "float32": {
+            **_inputs(25, examples=300, dtype="float32"),
+            "rates": np.linspace(0.1, 0.8, 5, dtype="float32"),
+        },
     },
     mistakes=(
         Mistake(
@@ -281,7 +293,10 @@ kappa_and_ratios = Task(
         Mistake(
             "kappa upside down",
             "Your kappa is signal against noise. Kappa is to be large where dropout does much harm to the variance.",
-            KAPPA.replace("np.sum(w**2 * np.mean(x**2, axis=0)) / np.var(x @ w)", "np.var(x @ w) / np.sum(w**2 * np.mean(x**2, axis=0))"),
+            KAPPA.replace(
+                "np.sum(w**2 * np.mean(x**2, axis=0)) / np.var(x @ w)",
+                "np.var(x @ w) / np.sum(w**2 * np.mean(x**2, axis=0))",
+            ),
         ),
         Mistake(
             "rate taken for the probability of keeping",
@@ -362,7 +377,13 @@ WIDTH = """def ratio_by_width(widths, mean, variance, correlation, rate):
 
 
 def _width(widths, mean, variance, correlation, rate):
-    return {"widths": np.array(widths), "mean": mean, "variance": variance, "correlation": correlation, "rate": rate}
+    return {
+        "widths": np.array(widths),
+        "mean": mean,
+        "variance": variance,
+        "correlation": correlation,
+        "rate": rate,
+    }
 
 
 ratio_by_width = Task(
@@ -392,7 +413,10 @@ ratio_by_width = Task(
         Mistake(
             "correlation taken for the covariance",
             "Your result changes with the units of the inputs: make them twice as large (mean times 2, variance times 4), and the ratio must stay. A correlation has no units; a covariance has.",
-            WIDTH.replace("variance * (widths + widths * (widths - 1) * correlation)", "variance * widths + widths * (widths - 1) * correlation"),
+            WIDTH.replace(
+                "variance * (widths + widths * (widths - 1) * correlation)",
+                "variance * widths + widths * (widths - 1) * correlation",
+            ),
         ),
         Mistake(
             "correlation squared",
@@ -407,7 +431,9 @@ ratio_by_width = Task(
         Mistake(
             "width always helps",
             "Your ratio approaches 1 with the width even without correlation. Independent signals add up like independent noise: what then can width change?",
-            WIDTH.replace("variance * (widths + widths * (widths - 1) * correlation)", "variance * widths**2"),
+            WIDTH.replace(
+                "variance * (widths + widths * (widths - 1) * correlation)", "variance * widths**2"
+            ),
         ),
         Mistake(
             "mean forgotten in the noise",
@@ -483,22 +509,33 @@ SHIFTED = """def shifted_norms(kinds, rates):
 def _network(text):
     """Kinds and rates from "dense norm dropout:0.5 ..."."""
     pairs = [word.split(":") for word in text.split()]
-    return {"kinds": np.array([pair[0] for pair in pairs]), "rates": np.array([float((pair + ["0"])[1]) for pair in pairs])}
+    return {
+        "kinds": np.array([pair[0] for pair in pairs]),
+        "rates": np.array([float((pair + ["0"])[1]) for pair in pairs]),
+    }
 
 
 shifted_norms = Task(
     id="shifted_norms",
     parts=(Part("shifted", 3, "for each norm, whether its variance is shifted", compare="equal"),),
     cases={
-        "dropout at the end of each block": _network("dense norm relu dropout:0.5 dense norm relu dropout:0.5 dense norm relu dropout:0.5 dense"),
-        "no linear layer in between": _network("conv norm relu spatial_dropout:0.2 max norm conv norm relu mean dense"),
+        "dropout at the end of each block": _network(
+            "dense norm relu dropout:0.5 dense norm relu dropout:0.5 dense norm relu dropout:0.5 dense"
+        ),
+        "no linear layer in between": _network(
+            "conv norm relu spatial_dropout:0.2 max norm conv norm relu mean dense"
+        ),
         "a rate of 0": _network("dense norm relu dropout:0 dense norm relu dropout:0.3 norm dense"),
     },
     hidden={
-        "only behind the last norm": _network("conv norm relu conv norm relu mean dense relu dropout:0.5 dense"),
+        "only behind the last norm": _network(
+            "conv norm relu conv norm relu mean dense relu dropout:0.5 dense"
+        ),
         "dropout on the input": _network("dropout:0.2 dense norm relu dense norm relu dense"),
         "no dropout": _network("dense norm relu dense norm relu dense"),
-        "the second dropout counts": _network("conv norm relu dropout:0 conv norm relu spatial_dropout:0.1 max conv norm relu conv norm relu mean dropout:0.5 dense"),
+        "the second dropout counts": _network(
+            "conv norm relu dropout:0 conv norm relu spatial_dropout:0.1 max conv norm relu conv norm relu mean dropout:0.5 dense"
+        ),
     },
     mistakes=(
         Mistake(
@@ -536,13 +573,16 @@ shifted_norms = Task(
         Mistake(
             "the first norm takes the noise away",
             "You let a norm end the noise. Batch norm divides signal and noise alike by one number; the noise goes on to the layers behind it.",
-            SHIFTED.replace("shifted.append(noisy)", "shifted.append(noisy)\n            noisy = False"),
+            SHIFTED.replace(
+                "shifted.append(noisy)", "shifted.append(noisy)\n            noisy = False"
+            ),
         ),
         Mistake(
             "a linear layer averages the noise away",
             "You let a dense or convolutional layer end the noise. A sum of independent noises has *more* variance than one of them.",
             SHIFTED.replace(
-                '        elif kind == "norm":', '        elif kind in ("dense", "conv"):\n            noisy = False\n        elif kind == "norm":'
+                '        elif kind == "norm":',
+                '        elif kind in ("dense", "conv"):\n            noisy = False\n        elif kind == "norm":',
             ),
         ),
         Mistake(

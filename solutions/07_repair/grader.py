@@ -49,7 +49,10 @@ DROPOUT = """class RepairedDropout(keras.layers.Layer):
 
 def _values(seed, shape, rate):
     rng = np.random.default_rng(seed)
-    return {"x": (rng.choice([-1, 1], shape) * rng.uniform(0.5, 2, shape)).astype("float32"), "rate": rate}
+    return {
+        "x": (rng.choice([-1, 1], shape) * rng.uniform(0.5, 2, shape)).astype("float32"),
+        "rate": rate,
+    }
 
 
 repaired_dropout = Task(
@@ -59,11 +62,15 @@ repaired_dropout = Task(
         Part("at_inference", 1, "what it puts out at inference", rtol=1e-5),
         Part("anew", 1, "whether two calls in training drop other values", compare="equal"),
     ),
-    cases={"30 examples, rate 0.3": _values(1, (30, 20), 0.3), "8 images, rate 0.75": _values(2, (8, 6, 6, 3), 0.75)},
+    cases={
+        "30 examples, rate 0.3": _values(1, (30, 20), 0.3),
+        "8 images, rate 0.75": _values(2, (8, 6, 6, 3), 0.75),
+    },
     hidden={
-        "200 examples, rate 0.1": _values(3, (200, 6), 0.1), "40 sequences, rate 0.6": _values(4, (40, 7, 3), 0.6),
+        "200 examples, rate 0.1": _values(3, (200, 6), 0.1),
+        "40 sequences, rate 0.6": _values(4, (40, 7, 3), 0.6),
         "nothing is dropped": _values(5, (12, 9), 0.0),
-    },  # fmt: skip
+    },
     mistakes=(
         Mistake(
             "the patient",
@@ -75,7 +82,9 @@ repaired_dropout = Task(
         Mistake(
             "rate taken for the probability of keeping",
             "The share of zeros is not the rate. Count them for a rate of 0.1: is it the kept or the dropped that are one in ten?",
-            DROPOUT.replace("draws >= self.rate", "draws < self.rate").replace("(1 - self.rate)", "max(self.rate, 1e-3)"),
+            DROPOUT.replace("draws >= self.rate", "draws < self.rate").replace(
+                "(1 - self.rate)", "max(self.rate, 1e-3)"
+            ),
         ),
         Mistake(
             "kept values not divided",
@@ -90,7 +99,9 @@ repaired_dropout = Task(
         Mistake(
             "the classic scaling",
             "You let training be and shrink the outputs at inference. That is how the 2014 paper does it, and Keras does not: a layer at inference should pass its input on.",
-            DROPOUT.replace("return inputs\n", "return inputs * (1 - self.rate)\n").replace(" / (1 - self.rate)\n", "\n"),
+            DROPOUT.replace("return inputs\n", "return inputs * (1 - self.rate)\n").replace(
+                " / (1 - self.rate)\n", "\n"
+            ),
         ),
         Mistake(
             "on at inference",
@@ -151,13 +162,15 @@ class RepairedDropout(keras.layers.Dropout):
         return inputs
 """,
     },
-    reference=lambda student, inputs: {"in_training": {"kept": inputs["x"] / (1 - inputs["rate"]), "rate": inputs["rate"]}},
+    reference=lambda student, inputs: {
+        "in_training": {"kept": inputs["x"] / (1 - inputs["rate"]), "rate": inputs["rate"]}
+    },
     probe=SEEDED
-    + '''def probe(student, inputs):
+    + """def probe(student, inputs):
     layer, x = student["RepairedDropout"](inputs["rate"]), keras.ops.convert_to_tensor(inputs["x"])
     once, again = (numbers(layer(x, training=True)) for _ in range(2))
     return {"in_training": once, "at_inference": numbers(layer(x, training=False)), "anew": ((once == 0) != (again == 0)).any()}
-''',
+""",
 )
 
 # ---------------------------------------------------------------- 2. evaluate
@@ -187,7 +200,11 @@ EVALUATE_BATCHES = """def evaluate(model, images, labels, batch_size=32):
 def _images(seed, count, batch_size, classes=3):
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=count)
-    return {"images": rng.normal(size=(count, 6)).astype("float32") + labels[:, None], "labels": labels, "batch_size": batch_size}
+    return {
+        "images": rng.normal(size=(count, 6)).astype("float32") + labels[:, None],
+        "labels": labels,
+        "batch_size": batch_size,
+    }
 
 
 evaluate = Task(
@@ -195,10 +212,19 @@ evaluate = Task(
     parts=(
         Part("loss", 2, "the loss", rtol=1e-3, atol=1e-5),
         Part("accuracy", 1, "the accuracy", rtol=1e-4),
-        Part("untouched", 1, "the numbers in the model afterwards, which are to be those from before"),
+        Part(
+            "untouched", 1, "the numbers in the model afterwards, which are to be those from before"
+        ),
     ),
-    cases={"50 images, batches of 16": _images(1, 50, 16), "37 images, batches of 12": _images(2, 37, 12)},
-    hidden={"64 images, batches of 16": _images(3, 64, 16), "one batch": _images(4, 20, 32), "one image left over": _images(5, 41, 10)},
+    cases={
+        "50 images, batches of 16": _images(1, 50, 16),
+        "37 images, batches of 12": _images(2, 37, 12),
+    },
+    hidden={
+        "64 images, batches of 16": _images(3, 64, 16),
+        "one batch": _images(4, 20, 32),
+        "one image left over": _images(5, 41, 10),
+    },
     mistakes=(
         Mistake(
             "the patient",
@@ -223,18 +249,26 @@ evaluate = Task(
         Mistake(
             "only the accuracy weighted",
             "The accuracy is right now, and the loss still is a mean of means of unequal batches.",
-            EVALUATE_BATCHES.replace("right.append(np.mean(", "right.append(np.sum(").replace("np.mean(right)", "sum(right) / len(images)"),
+            EVALUATE_BATCHES.replace("right.append(np.mean(", "right.append(np.sum(").replace(
+                "np.mean(right)", "sum(right) / len(images)"
+            ),
         ),
         Mistake(
             "only the loss weighted",
             "The loss is right now, and the accuracy still is a mean of means of unequal batches.",
-            EVALUATE_BATCHES.replace("losses.append(float(", "losses.append(len(batch) * float(").replace("np.mean(losses)", "sum(losses) / len(images)"),
+            EVALUATE_BATCHES.replace(
+                "losses.append(float(", "losses.append(len(batch) * float("
+            ).replace("np.mean(losses)", "sum(losses) / len(images)"),
         ),
         Mistake(
             "the last batch left out",
             "Images are missing from your evaluation: those that do not fill a batch.",
-            EVALUATE.replace("range(0, len(images), batch_size)", "range(0, max(len(images) - batch_size + 1, 1), batch_size)").replace(
-                "loss / len(images), right / len(images)", "loss / (start + len(batch)), right / (start + len(batch))"
+            EVALUATE.replace(
+                "range(0, len(images), batch_size)",
+                "range(0, max(len(images) - batch_size + 1, 1), batch_size)",
+            ).replace(
+                "loss / len(images), right / len(images)",
+                "loss / (start + len(batch)), right / (start + len(batch))",
             ),
         ),
         Mistake(
@@ -246,7 +280,10 @@ evaluate = Task(
             "put back, but measured in training mode",
             "You repaired the damage to the model and not its cause: the numbers still come from batch statistics, so that each image is judged by its neighbours.",
             EVALUATE.replace("training=False", "training=True")
-            .replace("    loss, right = 0.0, 0\n", "    loss, right, saved = 0.0, 0, model.get_weights()\n")
+            .replace(
+                "    loss, right = 0.0, 0\n",
+                "    loss, right, saved = 0.0, 0, model.get_weights()\n",
+            )
             .replace("    return loss", "    model.set_weights(saved)\n    return loss"),
         ),
     ),
@@ -293,13 +330,13 @@ def evaluate(model, images, labels, batch_size=32):
 """,
     },
     probe=SEEDED
-    + '''def probe(student, inputs):
+    + """def probe(student, inputs):
     layers = [keras.Input((6,)), keras.layers.Dense(5), keras.layers.BatchNormalization(), keras.layers.ReLU()]
     model = keras.Sequential([*layers, keras.layers.Dense(3)])
     set_weights(model, 3)
     loss, accuracy = student["evaluate"](model, inputs["images"], inputs["labels"], batch_size=inputs["batch_size"])
     return {"loss": float(loss), "accuracy": float(accuracy), "untouched": flat(model.weights)}
-''',
+""",
 )
 
 # ---------------------------------------------------------------- 3. fine_tuning_model
@@ -321,9 +358,24 @@ def _base(width, blocks, classes, count):
 fine_tuning_model = Task(
     id="fine_tuning_model",
     parts=(
-        Part("trained", 2, "which weights of base are trained (one value each), and how many others", compare="equal"),
-        Part("still", 2, "the numbers in the base after a pass in training mode, which are to be those from before"),
-        Part("outputs", 1, "the outputs at inference, with weights set by the checker", rtol=1e-3, atol=1e-5),
+        Part(
+            "trained",
+            2,
+            "which weights of base are trained (one value each), and how many others",
+            compare="equal",
+        ),
+        Part(
+            "still",
+            2,
+            "the numbers in the base after a pass in training mode, which are to be those from before",
+        ),
+        Part(
+            "outputs",
+            1,
+            "the outputs at inference, with weights set by the checker",
+            rtol=1e-3,
+            atol=1e-5,
+        ),
     ),
     cases={"one of three": _base(5, 3, 4, 1), "three of four": _base(4, 4, 3, 3)},
     hidden={"two of three": _base(6, 3, 2, 2), "all of two": _base(3, 2, 5, 2)},
@@ -336,7 +388,10 @@ fine_tuning_model = Task(
         Mistake(
             "nothing of base is trained",
             "No weight of base is trained, only your new layer. Base came frozen: which of its layers were to be set free again?",
-            TUNE.replace("    base.trainable = True\n    for layer in base.layers:\n        layer.trainable = any(layer is one for one in dense[-count:])\n", ""),
+            TUNE.replace(
+                "    base.trainable = True\n    for layer in base.layers:\n        layer.trainable = any(layer is one for one in dense[-count:])\n",
+                "",
+            ),
         ),
         Mistake(
             "the norms behind the trained layers are trained, too",
@@ -359,7 +414,9 @@ fine_tuning_model = Task(
         Mistake(
             "layers counted that have no dense weights",
             "You count layers of all kinds from the end. A norm and an activation are layers as well: how many *dense* ones are among the last `count`?",
-            TUNE.replace("for one in dense[-count:]", "for one in base.layers[-count:] if one in dense"),
+            TUNE.replace(
+                "for one in dense[-count:]", "for one in base.layers[-count:] if one in dense"
+            ),
         ),
         Mistake(
             "the new layer is frozen",
@@ -413,7 +470,7 @@ def fine_tuning_model(base, classes, count):
 """,
     },
     probe=SEEDED
-    + '''def probe(student, inputs):
+    + """def probe(student, inputs):
     blocks = []
     for _ in range(inputs["blocks"]):
         blocks += [keras.layers.Dense(inputs["width"], use_bias=False), keras.layers.BatchNormalization(), keras.layers.ReLU()]
@@ -435,7 +492,7 @@ def fine_tuning_model(base, classes, count):
     outputs = numbers(model(images))
     model(images, training=True)
     return {"trained": np.array([*trained, others], dtype="int64"), "still": flat(base.weights), "outputs": outputs}
-''',
+""",
 )
 
 # ---------------------------------------------------------------- 4. ported_norm
@@ -451,9 +508,14 @@ PORTED = """def ported_norm(weight, bias, running_mean, running_var, momentum, e
 def _state(seed, shape, momentum, eps):
     rng, count = np.random.default_rng(seed), shape[1]
     return {
-        "weight": rng.uniform(0.5, 1.5, count), "bias": rng.normal(size=count), "running_mean": rng.normal(size=count),
-        "running_var": rng.uniform(0.02, 0.3, count), "momentum": momentum, "eps": eps, "x": rng.normal(1, 2, shape).astype("float32"),
-    }  # fmt: skip
+        "weight": rng.uniform(0.5, 1.5, count),
+        "bias": rng.normal(size=count),
+        "running_mean": rng.normal(size=count),
+        "running_var": rng.uniform(0.02, 0.3, count),
+        "momentum": momentum,
+        "eps": eps,
+        "x": rng.normal(1, 2, shape).astype("float32"),
+    }
 
 
 ported_norm = Task(
@@ -463,8 +525,14 @@ ported_norm = Task(
         Part("in_training", 1, "the outputs in training", rtol=1e-3, atol=1e-4),
         Part("moved", 2, "the moving mean after one step of training", rtol=1e-3, atol=1e-4),
     ),
-    cases={"maps of 3 x 3": _state(1, (4, 3, 3, 3), 0.1, 1e-5), "another momentum": _state(2, (5, 4, 4, 4), 0.25, 1e-2)},
-    hidden={"more channels than pixels": _state(3, (3, 6, 2, 2), 0.05, 1e-5), "maps that are not square": _state(4, (4, 2, 3, 5), 0.1, 1e-4)},
+    cases={
+        "maps of 3 x 3": _state(1, (4, 3, 3, 3), 0.1, 1e-5),
+        "another momentum": _state(2, (5, 4, 4, 4), 0.25, 1e-2),
+    },
+    hidden={
+        "more channels than pixels": _state(3, (3, 6, 2, 2), 0.05, 1e-5),
+        "maps that are not square": _state(4, (4, 2, 3, 5), 0.1, 1e-4),
+    },
     mistakes=(
         Mistake(
             "the patient",
@@ -509,7 +577,9 @@ ported_norm = Task(
         Mistake(
             "channels looked for at the end",
             "Your layer normalises along the wrong axis. The images come as PyTorch has them: (N, C, H, W). Which axis does Keras take for the channels, if it is not told?",
-            PORTED.replace("axis=1, ", "").replace("(None, len(weight), None, None)", "(None, None, None, len(weight))"),
+            PORTED.replace("axis=1, ", "").replace(
+                "(None, len(weight), None, None)", "(None, None, None, len(weight))"
+            ),
         ),
         Mistake(
             "scale and shift forgotten",
@@ -519,7 +589,10 @@ ported_norm = Task(
         Mistake(
             "statistics forgotten",
             "In training all is right. At inference your layer uses a mean of 0 and a variance of 1, with which every layer starts.",
-            PORTED.replace("running_mean, running_var])", "np.zeros_like(running_mean), np.ones_like(running_var)])"),
+            PORTED.replace(
+                "running_mean, running_var])",
+                "np.zeros_like(running_mean), np.ones_like(running_var)])",
+            ),
         ),
     ),
     alternatives={
@@ -556,14 +629,14 @@ def ported_norm(weight, bias, running_mean, running_var, momentum, eps):
 """,
     },
     probe=SEEDED
-    + '''def probe(student, inputs):
+    + """def probe(student, inputs):
     x = inputs.pop("x")
     layer = student["ported_norm"](**inputs)
     at_inference = numbers(layer(x, training=False))
     in_training = numbers(layer(x, training=True))
     moved = [numbers(weight) for weight in layer.weights if weight.path.endswith("moving_mean")]
     return {"at_inference": at_inference, "in_training": in_training, "moved": moved[0]}
-''',
+""",
 )
 
 # ---------------------------------------------------------------- 5. recalibrate
@@ -586,19 +659,30 @@ RECALIBRATE = """def recalibrate(model, batches):
 RATES_OFF = "    for layer in drops:\n        layer.rate = 0.0\n"
 RATES_BACK = "    for layer, rate in zip(drops, rates):\n        layer.rate = rate\n"
 MOMENTUM = "        for layer in norms:\n            layer.momentum = number / (number + 1)\n"
-MOMENTUM_BACK = "    for layer, momentum in zip(norms, momentums):\n        layer.momentum = momentum\n"
+MOMENTUM_BACK = (
+    "    for layer, momentum in zip(norms, momentums):\n        layer.momentum = momentum\n"
+)
 
 
 def _batches(seed, number, size):
     rng = np.random.default_rng(seed)
-    return {"batches": rng.normal(rng.normal(1, 1, (number, 1, 5)), rng.uniform(0.5, 2, (number, 1, 5)), (number, size, 5)).astype("float32")}
+    return {
+        "batches": rng.normal(
+            rng.normal(1, 1, (number, 1, 5)), rng.uniform(0.5, 2, (number, 1, 5)), (number, size, 5)
+        ).astype("float32")
+    }
 
 
 recalibrate = Task(
     id="recalibrate",
     parts=(
         Part("statistics", 3, "the moving statistics afterwards", rtol=1e-3, atol=1e-4),
-        Part("settings", 1, "the momentum of each norm and the rate of the dropout afterwards", rtol=1e-5),
+        Part(
+            "settings",
+            1,
+            "the momentum of each norm and the rate of the dropout afterwards",
+            rtol=1e-5,
+        ),
         Part("others", 1, "all other weights afterwards, which are to be those from before"),
     ),
     cases={"five batches": _batches(1, 5, 8), "three batches": _batches(2, 3, 12)},
@@ -706,7 +790,7 @@ def recalibrate(model, batches):
 """,
     },
     probe=SEEDED
-    + '''def probe(student, inputs):
+    + """def probe(student, inputs):
     first, second = keras.layers.BatchNormalization(), keras.layers.BatchNormalization(momentum=0.9)
     dropout = keras.layers.Dropout(0.5, seed=3)
     model = keras.Sequential([
@@ -721,7 +805,7 @@ def recalibrate(model, batches):
         "settings": np.array([first.momentum, second.momentum, dropout.rate]),
         "others": flat(weights),
     }
-''',
+""",
 )
 
 TASKS = (repaired_dropout, evaluate, fine_tuning_model, ported_norm, recalibrate)

@@ -27,7 +27,13 @@ COUNT = """def count_parameters(channels, filters, units, classes, norm):
 
 
 def _design(channels, filters, units, classes, norm):
-    return {"channels": channels, "filters": filters, "units": units, "classes": classes, "norm": norm}
+    return {
+        "channels": channels,
+        "filters": filters,
+        "units": units,
+        "classes": classes,
+        "norm": norm,
+    }
 
 
 count_parameters = Task(
@@ -36,8 +42,15 @@ count_parameters = Task(
         Part("trained", 2, "how many numbers are trained", compare="equal"),
         Part("stored", 1, "how many numbers are stored without being trained", compare="equal"),
     ),
-    cases={"with norm": _design(1, [8, 16], 32, 10, True), "without norm": _design(3, [4, 4, 6], 20, 7, False)},
-    hidden={"one block, with norm": _design(2, [5], 12, 3, True), "no block": _design(4, [], 6, 2, True), "four blocks": _design(3, [16, 16, 32, 32], 64, 10, True)},
+    cases={
+        "with norm": _design(1, [8, 16], 32, 10, True),
+        "without norm": _design(3, [4, 4, 6], 20, 7, False),
+    },
+    hidden={
+        "one block, with norm": _design(2, [5], 12, 3, True),
+        "no block": _design(4, [], 6, 2, True),
+        "four blocks": _design(3, [16, 16, 32, 32], 64, 10, True),
+    },
     mistakes=(
         Mistake(
             "one channel in every convolution",
@@ -47,7 +60,9 @@ count_parameters = Task(
         Mistake(
             "the image's channels in every convolution",
             "Each of your convolutions sees as many channels as the image has. What does the second block get from the first?",
-            COUNT.replace("    for count in filters:", "    image = channels\n    for count in filters:").replace("9 * channels", "9 * image"),
+            COUNT.replace(
+                "    for count in filters:", "    image = channels\n    for count in filters:"
+            ).replace("9 * channels", "9 * image"),
         ),
         Mistake(
             "a side in place of a square",
@@ -87,8 +102,12 @@ count_parameters = Task(
         Mistake(
             "the norm counted once",
             "You count the norm of the last block only. Every block has one.",
-            COUNT.replace("        trained += 9 * channels * count + (2 * count if norm else count)\n        stored += 2 * count if norm else 0\n", "        trained += 9 * channels * count + (0 if norm else count)\n").replace(
-                "    for count in (units", "    if norm:\n        trained, stored = trained + 2 * channels, 2 * channels\n    for count in (units"
+            COUNT.replace(
+                "        trained += 9 * channels * count + (2 * count if norm else count)\n        stored += 2 * count if norm else 0\n",
+                "        trained += 9 * channels * count + (0 if norm else count)\n",
+            ).replace(
+                "    for count in (units",
+                "    if norm:\n        trained, stored = trained + 2 * channels, 2 * channels\n    for count in (units",
             ),
         ),
     ),
@@ -142,12 +161,17 @@ learning_rate = Task(
     id="learning_rate",
     parts=(Part("rates", 3, "the learning rate of each step", rtol=1e-4, atol=1e-9),),
     cases={"20 steps, 5 of warm-up": _schedule(20, 0.1, 5), "no warm-up": _schedule(12, 0.02, 0)},
-    hidden={"100 steps, 10 of warm-up": _schedule(100, 1.0, 10), "one step of warm-up": _schedule(30, 0.003, 1)},
+    hidden={
+        "100 steps, 10 of warm-up": _schedule(100, 1.0, 10),
+        "one step of warm-up": _schedule(30, 0.003, 1),
+    },
     mistakes=(
         Mistake(
             "no warm-up",
             "Your learning rate is highest at the very first step. What is to happen in the first `warmup` steps?",
-            RATE.replace("np.where(step < warmup, rising, falling)", "falling").replace("(step - warmup) / (steps - warmup)", "step / steps"),
+            RATE.replace("np.where(step < warmup, rising, falling)", "falling").replace(
+                "(step - warmup) / (steps - warmup)", "step / steps"
+            ),
         ),
         Mistake(
             "the cosine begins at step 0",
@@ -251,8 +275,13 @@ def _digits(seed, turned):
     order = np.random.default_rng(seed).permutation(len(digits.target))
     images, labels = digits.images[order, :, :, None].astype("float32"), digits.target[order]
     if turned:
-        images, labels = np.swapaxes(images, 1, 2), np.random.default_rng(seed + 1).permutation(10)[labels]
-    return {"images": images[:300], "labels": labels[:300], "new_images": images[300:800]}, labels[300:800]
+        images, labels = (
+            np.swapaxes(images, 1, 2),
+            np.random.default_rng(seed + 1).permutation(10)[labels],
+        )
+    return {"images": images[:300], "labels": labels[:300], "new_images": images[300:800]}, labels[
+        300:800
+    ]
 
 
 PUBLIC, PUBLIC_LABELS = _digits(8, False)  # the seed is that of the notebook
@@ -261,16 +290,30 @@ HIDDEN, HIDDEN_LABELS = _digits(1_618, True)
 
 def _right_classes(student, inputs):
     known = ((PUBLIC, PUBLIC_LABELS), (HIDDEN, HIDDEN_LABELS))
-    labels = next(labels for case, labels in known if np.array_equal(case["new_images"], inputs["new_images"]))
+    labels = next(
+        labels for case, labels in known if np.array_equal(case["new_images"], inputs["new_images"])
+    )
     return {"classes": {"labels": labels, "least": TARGET}}
 
 
 train_classifier = Task(
     id="train_classifier",
     parts=(
-        Part("parameters", 1, f"whether the model has at most {MOST_PARAMETERS:,} numbers, trained and stored", compare="equal"),
-        Part("steps", 1, f"whether it was trained, for at most {MOST_STEPS} steps", compare="equal"),
-        Part("steady", 1, "whether predictions are the same when asked twice, and for an image alone and in company", compare="equal"),
+        Part(
+            "parameters",
+            1,
+            f"whether the model has at most {MOST_PARAMETERS:,} numbers, trained and stored",
+            compare="equal",
+        ),
+        Part(
+            "steps", 1, f"whether it was trained, for at most {MOST_STEPS} steps", compare="equal"
+        ),
+        Part(
+            "steady",
+            1,
+            "whether predictions are the same when asked twice, and for an image alone and in company",
+            compare="equal",
+        ),
         Part(
             "learnt",
             1,
@@ -286,20 +329,25 @@ train_classifier = Task(
             "dropout left on",
             "Asked twice, your model gives two answers. A dropout of yours does not listen to the mode in which the model is called.",
             TRAIN.replace(
-                "    model = keras", "    class AlwaysOn(keras.layers.Dropout):\n        def call(self, inputs, training=None):\n            return super().call(inputs, training=True)\n\n    model = keras"
+                "    model = keras",
+                "    class AlwaysOn(keras.layers.Dropout):\n        def call(self, inputs, training=None):\n            return super().call(inputs, training=True)\n\n    model = keras",
             ).replace("keras.layers.Dropout(0.2)", "AlwaysOn(0.6)"),
         ),
         Mistake(
             "batch statistics at inference",
             "The same image gets one answer alone and another in company. Which layer looks at the batch, and why does it still do so when you predict?",
             TRAIN.replace(
-                "    model = keras", "    class AlwaysBatch(keras.layers.BatchNormalization):\n        def call(self, inputs, training=None, mask=None):\n            return super().call(inputs, training=True)\n\n    model = keras"
+                "    model = keras",
+                "    class AlwaysBatch(keras.layers.BatchNormalization):\n        def call(self, inputs, training=None, mask=None):\n            return super().call(inputs, training=True)\n\n    model = keras",
             ).replace("keras.layers.BatchNormalization(momentum", "AlwaysBatch(momentum"),
         ),
         Mistake(
             "images shuffled, labels not",
             "Your model is no better than chance on the very images that it was trained on. Draw a few of them with their labels, straight before the training starts.",
-            TRAIN.replace("    model.fit(", "    images = np.random.default_rng(0).permutation(images)\n    model.fit("),
+            TRAIN.replace(
+                "    model.fit(",
+                "    images = np.random.default_rng(0).permutation(images)\n    model.fit(",
+            ),
         ),
         Mistake(
             "one epoch",
@@ -324,7 +372,9 @@ train_classifier = Task(
         Mistake(
             "scaled outside of the model",
             "Your model was trained on other numbers than it gets now: what you did to the images before the training, nobody does to the new ones. The model gets them as they come.",
-            TRAIN.replace("        keras.layers.Rescaling(1 / 16),\n", "").replace("    model.fit(images,", "    model.fit((images - images.mean()) / images.std(),"),
+            TRAIN.replace("        keras.layers.Rescaling(1 / 16),\n", "").replace(
+                "    model.fit(images,", "    model.fit((images - images.mean()) / images.std(),"
+            ),
         ),
         Mistake(
             "an untrained model is given back",
@@ -391,7 +441,7 @@ def train_classifier(images, labels):
     },
     reference=_right_classes,
     probe=f"MOST_PARAMETERS, MOST_STEPS = {MOST_PARAMETERS}, {MOST_STEPS}\n"
-    + '''import keras
+    + """import keras
 import numpy as np
 
 
@@ -430,7 +480,7 @@ def probe(student, inputs):
         "learnt": np.array([accuracy >= 0.9, losses[0] <= 1.5 * losses[1] + 0.05, accuracy >= 0.2]),
         "classes": together.argmax(axis=1),
     }
-''',
+""",
 )
 
 # ---------------------------------------------------------------- 4. paired_report
@@ -488,7 +538,10 @@ paired_report = Task(
         Mistake(
             "not paired",
             "Your mean is right and your interval far too wide: you treat the arms as if they had nothing in common. What do two runs with the same seed share (lesson 01)?",
-            REPORT.replace("difference.std(ddof=1) / np.sqrt(count)", "np.sqrt((treatment.var(ddof=1) + control.var(ddof=1)) / count)"),
+            REPORT.replace(
+                "difference.std(ddof=1) / np.sqrt(count)",
+                "np.sqrt((treatment.var(ddof=1) + control.var(ddof=1)) / count)",
+            ),
         ),
         Mistake(
             "spread of single differences",
@@ -518,7 +571,9 @@ paired_report = Task(
         Mistake(
             "variance in place of its root",
             "Your interval has the wrong units: a half width must scale like the differences, not like their squares.",
-            REPORT.replace("difference.std(ddof=1) / np.sqrt(count)", "difference.var(ddof=1) / np.sqrt(count)"),
+            REPORT.replace(
+                "difference.std(ddof=1) / np.sqrt(count)", "difference.var(ddof=1) / np.sqrt(count)"
+            ),
         ),
         Mistake(
             "verdict against 0",
@@ -528,7 +583,9 @@ paired_report = Task(
         Mistake(
             "verdict by the mean",
             "Mean and interval are right. Your verdict looks at the mean alone, as if it were known exactly.",
-            REPORT.replace("low > smallest", "mean > smallest").replace("high < -smallest", "mean < -smallest").replace("-smallest <= low and high <= smallest", "True"),
+            REPORT.replace("low > smallest", "mean > smallest")
+            .replace("high < -smallest", "mean < -smallest")
+            .replace("-smallest <= low and high <= smallest", "True"),
         ),
         Mistake(
             "no difference, because it was not shown",
