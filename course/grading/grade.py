@@ -37,7 +37,7 @@ from course.grading.judge import judge
 from course.grading.keys import grade_id, write_whole
 from course.grading.release import SOLUTIONS, assignments, release_notebook
 from course.grading.report import Summary, feedback, plain, table
-from course.grading.tasks import load_tasks
+from course.grading.tasks import load_tasks, sources
 
 # The code that a grade depends on: a change of it makes all grades stale.
 GRADING_CODE = ("tasks", "runner", "box", "intake", "keys", "judge", "grade")
@@ -166,7 +166,7 @@ class Assignment:
         digest = hashlib.sha256()
         for name in GRADING_CODE:
             digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
-        for path in (self.folder / "grader.py", self.folder / f"{self.name}.ipynb"):
+        for path in sources(self.folder):
             digest.update(path.read_bytes())
         for one in more:
             digest.update(

@@ -194,6 +194,10 @@ def each_task(folder, only=None):
             f"{Path(folder).name}: grader.py has a task {missing[0]!r}, but no answer cell has this"
             " grade_id."
         )
+    if unknown := sorted(set(only or ()) - set(there)):
+        raise ValueError(
+            f"{Path(folder).name} has no task {unknown[0]!r}; it has {', '.join(there)}."
+        )
     wanted = [id for id in there if only is None or id in only]
     namespace = {"__name__": "__main__"}
     for id, source in cells:
