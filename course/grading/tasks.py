@@ -318,8 +318,10 @@ def _answers(folder):
     path = folder / f"{folder.name}.ipynb"
     if not path.is_file():
         raise FileNotFoundError(f"{folder.name!r} is no assignment: there is no {path}.")
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return {
-        cell["metadata"].get("nbgrader", {}).get("grade_id"): "".join(cell["source"])
-        for cell in cells
-    }
+    try:
+        return {
+            cell["metadata"].get("nbgrader", {}).get("grade_id"): "".join(cell["source"])
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"The notebook {path} cannot be read: {error!r}.") from None
