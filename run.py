@@ -64,13 +64,13 @@ def stop(sentence):
 def plan(arguments):
     """Return what to add to `uv sync` and what to run with the Python of the environment."""
     if not arguments or arguments[0].startswith("-"):
-        return [], ["-m", "course.cli", "lab"] + arguments
+        return [], ["-m", "course.app.cli", "lab"] + arguments
     if arguments[0] == "test":
         extras = ["--extra", "jax", "--extra", "grading", "--extra", "site"]
         return ["--group", "test"] + extras, ["-m", "pytest"] + arguments[1:]
     if arguments[0] in EXTRAS:
-        return ["--extra", EXTRAS[arguments[0]]], ["-m", "course.cli"] + arguments
-    return [], ["-m", "course.cli"] + arguments
+        return ["--extra", EXTRAS[arguments[0]]], ["-m", "course.app.cli"] + arguments
+    return [], ["-m", "course.app.cli"] + arguments
 
 
 def clean_environment(environment):

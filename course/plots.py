@@ -1,7 +1,6 @@
 """Every picture of the course, in one style: colour-blind-safe, and legible on a projector."""
 
 import io
-import textwrap
 
 import matplotlib
 import numpy as np
@@ -10,6 +9,8 @@ from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
+
+from course import modes
 
 # Okabe and Ito's palette without its yellow, which is too pale on white; lines differ in dash, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -256,96 +257,11 @@ def calibration(axes, named, bins=10):
     """
     axes.plot([0, 1], [0, 1], color="black", lw=1, linestyle="-", label="perfectly calibrated")
     for index, (name, (probabilities, labels)) in enumerate(named.items()):
-        confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-        chosen = np.minimum((confidence * bins).astype(int), bins - 1)
-        filled = [number for number in range(bins) if (chosen == number).sum() >= 10]
+        found = modes.confidence_bins(probabilities, labels, bins)
+        filled = found.count >= 10
         axes.plot(
-            [confidence[chosen == number].mean() for number in filled],
-            [right[chosen == number].mean() for number in filled],
-            label=name,
-            ms=8,
-            **line_style(index),
+            found.confidence[filled], found.right[filled], label=name, ms=8, **line_style(index)
         )
     axes.set_xlabel("confidence (predicted probability of the chosen class)")
     axes.set_ylabel("fraction that is right")
     axes.legend()
-
-
-SAYS = {
-    "supports": ("o", COLOURS[0], "full"),
-    "contradicts": ("X", COLOURS[1], "full"),
-    "undecided": ("s", "black", "none"),
-}
-
-
-def claim(axes, findings, texts):
-    """The contrasts of a claim, one under the other: interval, values of the seeds, and the side
-    that supports it.
-
-    Parameters
-    ----------
-    axes : Axes
-    findings : sequence of course.claims.Finding
-    texts : sequence of str
-        What stands at the right of each: the numbers.
-
-    The unit of the horizontal axis is the smallest difference that matters; 0.01 where any
-    difference does.
-    """
-    units = [finding.contrast.smallest or 0.01 for finding in findings]
-    ends = np.concatenate(
-        [
-            [*finding.values, finding.interval.low, finding.interval.high] / np.float64(unit)
-            for finding, unit in zip(findings, units, strict=True)
-        ]
-    )
-    low, high = min(-2.5, 1.3 * ends.min()), max(2.5, 1.3 * ends.max())
-    if max(-low, high) > 12:
-        axes.set_xscale("symlog", linthresh=2, linscale=0.7)
-    for row, (finding, unit) in enumerate(zip(findings, units, strict=True)):
-        least, interval = finding.contrast.smallest / unit, finding.interval
-        start, end = {"higher": (least, high), "lower": (low, -least), "same": (-least, least)}[
-            finding.contrast.expected
-        ]
-        axes.fill_betweenx([row - 0.42, row + 0.42], start, end, color=COLOURS[2], alpha=0.2, lw=0)
-        axes.plot(
-            finding.values / unit,
-            [row + 0.24] * len(finding.values),
-            "|",
-            color="#555555",
-            ms=9,
-            mew=1.2,
-        )
-        marker, colour, fill = SAYS[finding.says]
-        axes.plot(
-            [interval.low / unit, interval.high / unit],
-            [row - 0.08] * 2,
-            color=colour,
-            lw=3,
-            linestyle="-",
-        )
-        axes.plot(
-            interval.mean / unit,
-            row - 0.08,
-            marker,
-            color=colour,
-            ms=10,
-            fillstyle=fill,
-            mew=0 if fill == "full" else 2,
-        )
-    axes.axvline(0, color="black", lw=1.2, linestyle="-")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(
-        xlim=(low, high),
-        ylim=(len(findings) - 0.5, -0.5),
-        xlabel="difference / smallest that matters",
-    )
-    axes.set_yticks(
-        range(len(findings)),
-        [textwrap.fill(finding.contrast.name, 46) for finding in findings],
-        fontsize=11,
-    )
-    right = axes.secondary_yaxis("right")
-    right.set_yticks(range(len(findings)), texts, fontsize=11)
-    for one in (axes, right):
-        one.tick_params(axis="y", length=0)

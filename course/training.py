@@ -1,17 +1,12 @@
 """One honest training run: seeded, timed, re-measured in inference mode."""
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from inspect import signature
 from numbers import Integral
-from pathlib import Path
-from platform import machine, system
 from time import perf_counter
 
 import keras
@@ -19,7 +14,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from course import models
+from course import models, modes
+from course.data import Data
 
 BUILDERS = {"mlp": models.mlp, "cnn": models.cnn}
 OPTIMIZERS = {
@@ -30,7 +26,6 @@ OPTIMIZERS = {
 SCHEDULES = ("constant", "cosine")
 # `train_on_batch` does it itself by now (keras-team/keras#22617), and twice costs time.
 RESETS_METRICS = tuple(map(int, keras.version().split(".")[:2])) >= (3, 15)
-CHECKPOINT_SECONDS = 20  # what a killed training may lose, besides the epoch it was in
 
 
 @dataclass(frozen=True)
@@ -126,8 +121,6 @@ class Run:
     completed : bool
         False if the run was interrupted; history and model are then those of the last finished
         epoch.
-    provenance : dict
-        Package versions, backend, kind of machine, data set.
     """
 
     config: Config
@@ -136,7 +129,6 @@ class Run:
     statistics: pd.DataFrame
     seconds: float
     completed: bool
-    provenance: dict
 
     def curve(self, metric="loss", split="validation", mode="inference"):
         """The values of one metric over the epochs, as a pandas Series indexed by epoch."""
@@ -192,6 +184,58 @@ def build(config, data):
     return model
 
 
+@dataclass
+class Training:
+    """A training under way, as its hooks see it.
+
+    Attributes
+    ----------
+    config : Config
+    data : course.data.Data
+    model, engine : keras.Model
+        The model that is handed out, which has the state of the last finished epoch, and its
+        compiled twin, which takes the steps.
+    rows : list of (epoch, split, mode, metric, value)
+        The history so far.
+    epoch, step : int
+        How many are finished; a hook that goes on from an earlier training sets `epoch`.
+    seconds : float
+        Wall time spent in training steps so far.
+    completed : bool
+    """
+
+    config: Config
+    data: Data
+    model: keras.Model
+    engine: keras.Model
+    rows: list = field(default_factory=list)
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    completed: bool = False
+
+    @property
+    def steps(self):
+        """How many steps an epoch has."""
+        return len(self.data.x_train) // self.config.batch_size
+
+
+class Hook:
+    """Something that is done beside a training: override what you need."""
+
+    def begin(self, training):
+        """Before the first step."""
+
+    def step_done(self, training):
+        """After each step."""
+
+    def epoch_done(self, training):
+        """After each epoch, when it has been measured."""
+
+    def end(self, training):
+        """At the end, however it came; `training.completed` tells."""
+
+
 def train(
     config,
     data,
@@ -199,7 +243,7 @@ def train(
     record_every=None,
     measure_every=1,
     measure_size=2_000,
-    checkpoint=None,
+    hooks=(),
     progress=True,
 ):
     """Train one model and measure it honestly.
@@ -214,18 +258,13 @@ def train(
     config : Config
     data : course.data.Data
     record_every : int, optional
-        Record statistics every so many steps (and before the first): of each dense, conv, norm and
-        activation layer's output over up to 256 training images in training mode ("mean",
-        "variance") and inference mode ("inference_mean", "inference_variance"), and the
-        "moving_mean" and "moving_variance" of each batch norm; each for every feature (channel).
+        Record statistics every so many steps (and before the first): see `Recorder`.
     measure_every : int
         Measure after every so many epochs, and after the last.
     measure_size : int
         How many training images the training loss is re-measured on.
-    checkpoint : path, optional
-        A file that the state is saved to after an epoch, at most every 20 s, and that a killed
-        training of the same config, data and backend goes on from. It is removed when the training
-        is complete.
+    hooks : iterable of Hook
+        What else is to be done after a step or an epoch.
     progress : bool
         Show a progress bar (with the environment variable COURSE_PROGRESS=0 there is none; with
         "lines" a line of text tells of each measurement instead).
@@ -238,98 +277,49 @@ def train(
     Raises
     ------
     ValueError
-        If the batch size exceeds the number of training images, an option of the model is unknown,
-        or statistics are to be recorded in a run with a checkpoint, which does not hold them.
+        If the batch size exceeds the number of training images, or an option of the model is
+        unknown.
     """
     models.check_count("measure_every", measure_every)
-    if checkpoint and record_every:
-        raise ValueError(
-            "A checkpoint does not hold recorded statistics: give checkpoint or record_every, not"
-            " both."
-        )
-    count = len(data.x_train)
-    if config.batch_size > count:
-        raise ValueError(
-            f"batch_size is {config.batch_size}, but there are only {count} training images."
-        )
-    model = build(config, data)
-    engine = _engine(config, data)
-    _copy_state(model, engine)
-    recorder = _Recorder(engine, data.x_train[:256], record_every)
+    count, size = len(data.x_train), config.batch_size
+    if size > count:
+        raise ValueError(f"batch_size is {size}, but there are only {count} training images.")
+    training = Training(config, data, build(config, data), _engine(config, data))
+    _copy_state(training.model, training.engine)
+    recorder = Recorder(record_every)
+    hooks = [*hooks, recorder, Progress(progress)]
     order = np.random.default_rng(config.seed)
-    steps = count // config.batch_size
-    rows, seconds, completed = [], 0.0, False
-    finished, saved = 0, perf_counter()
-    if checkpoint:
-        identity = json.dumps(
-            [repr(config), data.provenance, data.input_shape, count, keras.config.backend()]
-        )
-        finished, seconds, rows = _load_checkpoint(checkpoint, identity, model)
-        _copy_state(model, engine)
-    bar = tqdm(
-        total=config.epochs * steps,
-        desc="training",
-        unit="step",
-        leave=False,
-        file=sys.stdout,
-        disable=not progress or os.environ.get("COURSE_PROGRESS") in ("0", "lines"),
-    )
-    with bar:
-        try:
-            rows += [] if finished else _measure(engine, data, 0, measure_size)
-            for epoch in range(1, config.epochs + 1):
-                # Our own shuffle: the arms of an experiment see the same batches on every backend.
-                batches = order.permutation(count)[: steps * config.batch_size].reshape(steps, -1)
-                if epoch <= finished:
-                    bar.update(steps)
-                    continue
-                start, recording = perf_counter(), recorder.seconds
-                logs = []
-                for batch in batches:
-                    # Not `fit`, whose start costs as much as some twenty of our small steps.
-                    if not RESETS_METRICS:
-                        # what is logged is of this batch alone, in every version of Keras
-                        engine.reset_metrics()
-                    logs.append(
-                        engine.train_on_batch(
-                            data.x_train[batch], data.y_train[batch], return_dict=True
-                        )
-                    )
-                    recorder.step_done()
-                    bar.update()
-                seconds += perf_counter() - start - (recorder.seconds - recording)
-                _copy_state(engine, model)
-                logged = {
-                    name: np.mean([log[name] for log in logs]) for name in ("loss", "accuracy")
-                }
-                logged["seconds"] = seconds
-                rows += [
-                    _row(epoch, "train", "training", metric, value)
-                    for metric, value in logged.items()
-                ]
-                if epoch % measure_every == 0 or epoch == config.epochs:
-                    rows += _measure(engine, data, epoch, measure_size)
-                    if os.environ.get("COURSE_PROGRESS") == "lines":
-                        print(
-                            f"epoch {epoch} of {config.epochs}, {seconds:.0f} s, {_in_words(rows)}"
-                        )
-                if checkpoint and perf_counter() - saved > CHECKPOINT_SECONDS:
-                    _save_checkpoint(checkpoint, identity, model, epoch, seconds, rows)
-                    saved = perf_counter()
-            completed = True
-            if checkpoint:
-                Path(checkpoint).unlink(missing_ok=True)
-        except KeyboardInterrupt:
-            _ENGINES.clear()  # stopped within a step, it may be in any state
-            print(f"Interrupted: returning the epochs finished so far (of {config.epochs}).")
+    for hook in hooks:
+        hook.begin(training)
+    try:
+        training.rows += [] if training.epoch else _measure(training, measure_size)
+        for epoch in range(1, config.epochs + 1):
+            # Our own shuffle: the arms of an experiment see the same batches on every backend.
+            batches = order.permutation(count)[: training.steps * size].reshape(-1, size)
+            if epoch <= training.epoch:
+                continue
+            logs = []
+            for batch in batches:
+                logs.append(_step(training, batch))
+                for hook in hooks:
+                    hook.step_done(training)
+            _copy_state(training.engine, training.model)
+            training.epoch = epoch
+            training.rows += _logged(training, logs)
+            if epoch % measure_every == 0 or epoch == config.epochs:
+                training.rows += _measure(training, measure_size)
+            for hook in hooks:
+                hook.epoch_done(training)
+        training.completed = True
+    except KeyboardInterrupt:
+        _ENGINES.clear()  # stopped within a step, it may be in any state
+        print(f"Interrupted: returning the epochs finished so far (of {config.epochs}).")
+    finally:
+        for hook in hooks:
+            hook.end(training)
+    history = pd.DataFrame(training.rows, columns=["epoch", "split", "mode", "metric", "value"])
     return Run(
-        config,
-        model,
-        pd.DataFrame(rows, columns=["epoch", "split", "mode", "metric", "value"]),
-        recorder.table(),
-        seconds,
-        completed,
-        _provenance(data),
+        config, training.model, history, recorder.table(), training.seconds, training.completed
     )
 
 
@@ -366,50 +356,18 @@ def _copy_state(source, target):
     """
     for model in (source, target):
         model.optimizer.build(model.trainable_variables)
-    for one, other in zip(_state(source), _state(target), strict=True):
+    for one, other in zip(state(source), state(target), strict=True):
         # A copy, because on JAX a step gives the memory of its inputs away.
         other.assign(keras.ops.copy(one))
 
 
-def _state(model):
+def state(model):
+    """The variables that a training changes: of all layers, and of the optimizer."""
     # By layer: the model's own list also holds its metrics, which come into being with the first
     # step.
     return [
         variable for layer in model.layers for variable in layer.variables
     ] + model.optimizer.variables
-
-
-def _save_checkpoint(path, identity, model, epoch, seconds, rows):
-    state = [keras.ops.convert_to_numpy(variable) for variable in _state(model)]
-    progress = json.dumps({"identity": identity, "epoch": epoch, "seconds": seconds, "rows": rows})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        try:
-            np.savez(file, *state, progress=progress)
-            file.close()
-            os.replace(file.name, path)  # a kill leaves the old state or the new one, never a half
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
-def _load_checkpoint(path, identity, model):
-    """Put the saved state into the model; the finished epochs, seconds and rows, or none of each."""
-    nothing = 0, 0.0, []
-    if not Path(path).exists():
-        return nothing
-    with np.load(path) as saved:
-        progress = json.loads(str(saved["progress"]))
-        if progress["identity"] != identity:
-            print(
-                "The checkpoint is of another config, data or backend: starting from the beginning."
-            )
-            return nothing
-        model.optimizer.build(model.trainable_variables)
-        for number, variable in enumerate(_state(model)):
-            variable.assign(saved[f"arr_{number}"])
-    return progress["epoch"], progress["seconds"], [tuple(row) for row in progress["rows"]]
 
 
 def repeat(config, data, seeds, **options):
@@ -458,279 +416,140 @@ def table(arms):
     )
 
 
-def evaluate(model, x, y, *, training=False, batch_size=1_000):
-    """Mean cross-entropy loss and accuracy of a softmax classifier, in either mode.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Puts out probabilities of shape (N, classes).
-    x : array of shape (N, height, width, channels)
-    y : array of int, shape (N,)
-    training : bool
-        Mode of dropout, batch norm and augmentation. True moves the moving statistics of batch
-        norm.
-    batch_size : int
-        Images at a time; in training mode, the batches that batch norm sees.
-
-    Returns
-    -------
-    dict
-        "loss" (nats) and "accuracy" (0 to 1).
-    """
-    return _scores(predict(model, x, training=training, batch_size=batch_size), y)
+def _step(training, batch):
+    """One step on the images of these indices: what Keras logs of it."""
+    start, engine, data = perf_counter(), training.engine, training.data
+    # Not `fit`, whose start costs as much as some twenty of our small steps.
+    if not RESETS_METRICS:
+        engine.reset_metrics()  # what is logged is of this batch alone, in every version of Keras
+    log = engine.train_on_batch(data.x_train[batch], data.y_train[batch], return_dict=True)
+    training.step += 1
+    training.seconds += perf_counter() - start
+    return log
 
 
-def predict(model, x, *, training=False, batch_size=1_000):
-    """What a model puts out for each image, in either mode.
-
-    Parameters
-    ----------
-    model : keras.Model
-    x : array of shape (N, height, width, channels)
-    training, batch_size
-        As for `evaluate`.
-
-    Returns
-    -------
-    numpy.ndarray of shape (N, classes)
-    """
-    # Called directly: Keras's own `predict` compiles a graph first, which for a single look costs
-    # more than it saves.
-    return np.concatenate(
-        [
-            keras.ops.convert_to_numpy(model(part, training=training))
-            for part in _parts(x, batch_size)
-        ]
-    )
+def _logged(training, logs):
+    """What Keras logged over an epoch, as rows of the history."""
+    means = {name: np.mean([log[name] for log in logs]) for name in ("loss", "accuracy")}
+    return _rows(training.epoch, "train", "training", means | {"seconds": training.seconds})
 
 
-def call(model, x, training_layers=()):
-    """Run a chain of layers with some of them in training mode and the rest in inference mode.
-
-    `model(x, training=True)` switches batch norm *and* dropout. This switches them one kind at a
-    time.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A chain of layers, as `course.models` builds them.
-    x : array of shape (N, height, width, channels)
-    training_layers : type or tuple of types
-        Layer classes to run in training mode, such as keras.layers.Dropout.
-
-    Returns
-    -------
-    numpy.ndarray of shape (N, classes)
-    """
-    for layer in model.layers:
-        if not isinstance(layer, keras.layers.InputLayer):  # a Sequential lists none
-            x = layer(x, training=isinstance(layer, training_layers))
-    return keras.ops.convert_to_numpy(x)
-
-
-def recompute_statistics(model, x, batch_size=500):
-    """Replace the moving statistics of every batch norm by averages over `x`, with dropout off.
-
-    "Precise BN" (Wu and Johnson 2021, section 3): the weights stay as they are, and each batch
-    counts the same, where the moving average of training favours the last ones and still holds its
-    start.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A chain of layers; changed in place.
-    x : array of shape (N, height, width, channels)
-        Training images.
-    batch_size : int
-        Images a batch; a left-over batch is left out.
-    """
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    before = [(layer.momentum, layer.trainable) for layer in norms]
-    try:
-        for layer in norms:
-            layer.trainable = True  # a frozen layer would not take the new statistics
-        for number in range(max(1, len(x) // batch_size)):
-            for layer in norms:
-                # Keeping number / (number + 1) of the old average weighs all batches alike.
-                layer.momentum = number / (number + 1)
-            call(
-                model,
-                x[number * batch_size : (number + 1) * batch_size],
-                keras.layers.BatchNormalization,
-            )
-    finally:
-        for layer, (momentum, trainable) in zip(norms, before, strict=True):
-            layer.momentum, layer.trainable = momentum, trainable
-
-
-def gradients(model, x, y):
-    """Gradient of the mean cross-entropy loss, in training mode, with respect to each trainable
-    variable.
-
-    Works on every backend: it is read from the momentum after one step of an optimizer, and not
-    from the change of the weights, in which rounding would swallow a small gradient. The model
-    itself is left as it was.
-
-    Parameters
-    ----------
-    model : keras.Model
-    x : array of shape (N, height, width, channels)
-    y : array of int, shape (N,)
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        By the path of the variable, such as "dense_1/kernel".
-    """
-    probe = keras.models.clone_model(model)
-    probe.set_weights(model.get_weights())
-    # Keras's momentum after the first step is minus the learning rate times the gradient.
-    optimizer = keras.optimizers.SGD(1.0, momentum=0.5)
-    probe.compile(optimizer, loss="sparse_categorical_crossentropy", run_eagerly=True)
-    probe.train_on_batch(x, y)
-    return {
-        variable.path: -keras.ops.convert_to_numpy(momentum)
-        for variable, momentum in zip(probe.trainable_variables, optimizer.momentums, strict=True)
-    }
-
-
-def _measure(engine, data, epoch, measure_size):
-    parts = {
+def _measure(training, measure_size):
+    """Loss and accuracy in inference mode, as rows of the history."""
+    data = training.data
+    splits = {
         "train": (data.x_train[:measure_size], data.y_train[:measure_size]),
         "validation": (data.x_validation, data.y_validation),
     }
     # All parts have one size, the last one filled up: each shape would be compiled anew. Compiled
     # once for all epochs and seeds of an arm, it soon repays what the direct call of `predict`
     # saves.
-    size = min(1_000, max(100, min(len(x) for x, _ in parts.values())))
+    size = min(1_000, max(100, min(len(x) for x, _ in splits.values())))
     rows = []
-    for split, (x, y) in parts.items():
+    for split, (x, y) in splits.items():
         filled = np.pad(x, [(0, -len(x) % size), *[(0, 0)] * (x.ndim - 1)], mode="edge")
-        probabilities = np.concatenate(
-            [engine.predict_on_batch(part) for part in _parts(filled, size)]
-        )[: len(x)]
-        rows += [
-            _row(epoch, split, "inference", metric, value)
-            for metric, value in _scores(probabilities, y).items()
-        ]
+        outputs = [training.engine.predict_on_batch(part) for part in modes.parts(filled, size)]
+        measured = modes.scores(np.concatenate(outputs)[: len(x)], y)
+        rows += _rows(training.epoch, split, "inference", measured)
     return rows
 
 
-def _parts(x, size):
-    return (x[start : start + size] for start in range(0, len(x), size))
+def _rows(epoch, split, mode, metrics):
+    return [(epoch, split, mode, metric, float(value)) for metric, value in metrics.items()]
 
 
-def _scores(probabilities, y):
-    chosen = np.clip(probabilities[np.arange(len(y)), y], keras.config.epsilon(), 1.0)
-    return {
-        "loss": float(-np.log(chosen).mean()),
-        "accuracy": float((probabilities.argmax(axis=1) == y).mean()),
-    }
+class Progress(Hook):
+    """A bar of the steps or, with COURSE_PROGRESS=lines, a line for each measurement."""
+
+    def __init__(self, shown=True):
+        self.how = os.environ.get("COURSE_PROGRESS", "bar") if shown else "0"
+
+    def begin(self, training):
+        total, done = (n * training.steps for n in (training.config.epochs, training.epoch))
+        self.bar = tqdm(
+            total=total,
+            initial=done,
+            desc="training",
+            unit="step",
+            leave=False,
+            file=sys.stdout,
+            disable=self.how in ("0", "lines"),
+        )
+
+    def step_done(self, training):
+        self.bar.update()
+
+    def epoch_done(self, training):
+        if self.how == "lines" and training.rows[-1][2] == "inference":
+            told = ", ".join(f"{row[1]} {row[3]} {row[4]:.4f}" for row in training.rows[-4:])
+            of = f"epoch {training.epoch} of {training.config.epochs}"
+            print(f"{of}, {training.seconds:.0f} s, {told}")
+
+    def end(self, training):
+        self.bar.close()
 
 
-def _in_words(rows):
-    """The last measurement, for a log."""
-    return ", ".join(f"{split} {metric} {value:.4f}" for _, split, _, metric, value in rows[-4:])
+class Recorder(Hook):
+    """Statistics of activations, and moving statistics, while a model trains.
 
+    Of each dense, conv, norm and activation layer's output over up to 256 training images: "mean"
+    and "variance" in training mode, "inference_mean" and "inference_variance" in inference mode;
+    of each batch norm "moving_mean" and "moving_variance"; each for every feature (channel).
 
-def _row(epoch, split, mode, metric, value):
-    return epoch, split, mode, metric, float(value)
+    Parameters
+    ----------
+    every : int or None
+        Record every so many steps, and before the first; None records nothing.
+    """
 
+    LAYERS = ("dense", "conv", "norm", "activation")
 
-class _Recorder:
-    """Records statistics of activations and moving statistics while a model trains."""
+    def __init__(self, every):
+        if every:
+            models.check_count("record_every", every)
+        self.every, self.tables = every, []
 
-    def __init__(self, model, probe, every):
-        self.every, self.probe = every, probe
-        self.step, self.seconds, self.rows = 0, 0.0, []
-        if not every:
+    def begin(self, training):
+        if not self.every:
             return
-        models.check_count("record_every", every)
-        self.layers = [
-            layer
-            for layer in model.layers
-            if layer.name.split("_")[0] in ("dense", "conv", "norm", "activation")
-        ]
+        if training.epoch:
+            raise ValueError(
+                "This training goes on from a checkpoint, which does not hold the statistics"
+                " recorded before: leave out record_every, or remove the checkpoint."
+            )
+        model = training.engine
+        self.layers = [layer for layer in model.layers if layer.name.split("_")[0] in self.LAYERS]
         self.watched = keras.Model(model.input, [layer.output for layer in self.layers])
-        self.record()
+        self.record(training)
 
-    def step_done(self):
-        self.step += 1
-        if self.every and self.step % self.every == 0:
-            self.record()
+    def step_done(self, training):
+        if self.every and training.step % self.every == 0:
+            self.record(training)
 
-    def record(self):
-        start = perf_counter()
-        norms = [
-            layer for layer in self.layers if isinstance(layer, keras.layers.BatchNormalization)
-        ]
+    def record(self, training):
+        """Record now."""
+        probe, to_numpy = training.data.x_train[:256], keras.ops.convert_to_numpy
+        norms = [layer for layer in self.layers if isinstance(layer, modes.BatchNorm)]
         # A look in training mode would move the moving statistics; they are put back afterwards.
-        saved = [
-            [keras.ops.convert_to_numpy(weight) for weight in layer.weights] for layer in norms
-        ]
-        for training, prefix in ((True, ""), (False, "inference_")):
-            outputs = self.watched(self.probe, training=training)
+        saved = [[to_numpy(weight) for weight in layer.weights] for layer in norms]
+        for mode, prefix in ((True, ""), (False, "inference_")):
+            outputs = self.watched(probe, training=mode)
             for layer, output in zip(self.layers, outputs, strict=True):
-                values = keras.ops.convert_to_numpy(output)
-                values = values.reshape(-1, values.shape[-1])
-                self._add(layer.name, prefix + "mean", values.mean(axis=0))
-                self._add(layer.name, prefix + "variance", values.var(axis=0))
+                values = to_numpy(output).reshape(-1, output.shape[-1])
+                self._add(training, layer, prefix + "mean", values.mean(axis=0))
+                self._add(training, layer, prefix + "variance", values.var(axis=0))
             for layer, weights in zip(norms, saved, strict=True):
                 layer.set_weights(weights)
         for layer in norms:
-            self._add(layer.name, "moving_mean", keras.ops.convert_to_numpy(layer.moving_mean))
-            self._add(
-                layer.name, "moving_variance", keras.ops.convert_to_numpy(layer.moving_variance)
-            )
-        self.seconds += perf_counter() - start
+            self._add(training, layer, "moving_mean", to_numpy(layer.moving_mean))
+            self._add(training, layer, "moving_variance", to_numpy(layer.moving_variance))
 
-    def _add(self, layer, quantity, values):
-        self.rows.append(
-            pd.DataFrame(
-                {
-                    "step": self.step,
-                    "layer": layer,
-                    "quantity": quantity,
-                    "feature": np.arange(len(values)),
-                    "value": values,
-                }
-            )
-        )
+    def _add(self, training, layer, quantity, values):
+        columns = {"step": training.step, "layer": layer.name, "quantity": quantity}
+        columns |= {"feature": np.arange(len(values)), "value": values}
+        self.tables.append(pd.DataFrame(columns))
 
     def table(self):
+        """What was recorded, one row a step, layer, quantity and feature."""
         empty = pd.DataFrame(columns=["step", "layer", "quantity", "feature", "value"])
-        return pd.concat(self.rows, ignore_index=True) if self.rows else empty
-
-
-def _graphics_card():
-    """The name of the GPU that Keras computes on, with a comma in front; empty if there is none."""
-    # Each backend has its own word for where a tensor lies; `keras.distribution` does not know
-    # PyTorch's.
-    device = str(keras.ops.convert_to_tensor(0.0).device).lower()
-    if "gpu" not in device and "cuda" not in device:
-        return ""
-    try:
-        names = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
-        return f", {names.stdout.splitlines()[0]}"
-    except (OSError, subprocess.SubprocessError, IndexError):
-        return ", a GPU"
-
-
-def _provenance(data):
-    return {
-        "keras": keras.version(),
-        "backend": keras.config.backend(),
-        "backend_version": getattr(
-            sys.modules.get(keras.config.backend()), "__version__", "unknown"
-        ),
-        "numpy": np.__version__,
-        "machine": f"{system()} {machine()}, {os.cpu_count()} cores{_graphics_card()}",
-        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS", "all"),
-        "data": data.provenance,
-    }
+        return pd.concat(self.tables, ignore_index=True) if self.tables else empty

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from course import cli
+from course.app.cli import lessons as commands
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
 
@@ -70,9 +70,9 @@ def start_lab(folder: Path, scratch: Path, **environment):
     with (
         log.open("w") as file,
         subprocess.Popen(
-            cli.lab_command(options, folder),
+            commands.lab_command(options, folder),
             cwd=folder,
-            env=cli.lab_environment(os.environ | fresh | environment),
+            env=commands.lab_environment(os.environ | fresh | environment),
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=file,

@@ -11,9 +11,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 import pytest  # noqa: E402
 
 import course  # noqa: E402, F401  (sets TensorFlow's log level before Keras is imported)
-from course import data  # noqa: E402
+from course import data
 
-LONG = ["test_notebooks", "test_exercises", "test_sweeps", "test_backends", "test_warm"]
+LONG = ["test_notebooks", "test_exercises", "test_sweep", "test_backends", "test_warm"]
 
 
 @pytest.fixture(scope="session")

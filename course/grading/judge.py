@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course.grading import runner
+from course.grading import values
 
 STEPS = ("defined", "runs", "type", "shape", "value")
 STANDARD_ERRORS = 5  # of a share at random: beyond it once in two million
@@ -99,7 +99,7 @@ def judge(task, results, quote=False):
     ----------
     task : keys.TaskKey
     results : dict of str to dict
-        By case, as `runner.run_case` returns them. Cases that are missing were not reached: they
+        By case, as `values.run_case` returns them. Cases that are missing were not reached: they
         cost their parts the points.
     quote : bool
         Whether messages may say what the student's code says (messages of its errors). For the
@@ -154,7 +154,7 @@ def _plain(result):
         values = {
             name: value
             for name, value in arrays.items()
-            if value.dtype.kind in runner.NUMBERS_AND_TEXT
+            if value.dtype.kind in values.NUMBERS_AND_TEXT
         }
         kinds = {name: kind for name, kind in result["kinds"].items() if isinstance(kind, str)}
         error = result["error"] and {

@@ -8,9 +8,7 @@ holds nothing of the hidden cases and no source of an answer or a mistake.
 import contextlib
 import io
 import json
-import os
 import re
-import tempfile
 import warnings
 import zipfile
 from dataclasses import asdict, dataclass, replace
@@ -18,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from course.grading import runner
+from course.grading import values
 from course.grading.tasks import Part, Task, load_tasks
+from course.lab.files import write_whole
 
 FORMAT = 1  # of the files; raise it when they change
 
@@ -32,7 +31,7 @@ class WrongAnswer:
     ----------
     name, hint, recognised : see `tasks.Mistake`
     results : dict of str to dict
-        By case, as `runner.run_case` returns them.
+        By case, as `values.run_case` returns them.
     """
 
     name: str
@@ -54,7 +53,7 @@ class TaskKey:
     hidden : tuple of str
         Names of the hidden ones among them.
     right : dict of str to dict
-        What came of the instructor's answer, by case, as `runner.run_case` returns it.
+        What came of the instructor's answer, by case, as `values.run_case` returns it.
     reference : dict of str to dict
         By case and part, for parts compared as dropped or accuracy (see `tasks.Part`).
     mistakes : tuple of WrongAnswer
@@ -238,11 +237,11 @@ class Bench:
         return {**self.task.cases, **self.task.hidden}
 
     def results(self, source):
-        """What comes of an answer: by case, as `runner.run_case` returns it."""
+        """What comes of an answer: by case, as `values.run_case` returns it."""
         names = [part.name for part in self.task.parts]
         return self._each(
             source,
-            lambda inputs: runner.run_case(
+            lambda inputs: values.run_case(
                 self.task.id, self.task.probe, names, self.namespace, inputs
             ),
         )
@@ -254,7 +253,7 @@ class Bench:
         return self._each(
             self.answer,
             lambda inputs: self.task.reference(
-                runner.Student(self.namespace), runner.copied(inputs)
+                values.Student(self.namespace), values.copied(inputs)
             ),
         )
 
@@ -269,7 +268,7 @@ class Bench:
                     exec(compile(source, f"<{self.task.id}>", "exec"), self.namespace)
                 found = {}
                 for case, inputs in self.cases.items():
-                    runner.seed()
+                    values.seed()
                     found[case] = of(inputs)
                 return found
         finally:
@@ -317,7 +316,7 @@ def grade_id(cell):
 @contextlib.contextmanager
 def _apart():
     """Seeded, with what is printed and warned of kept away: mistakes divide by zero, and say so."""
-    runner.seed()
+    values.seed()
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -490,18 +489,3 @@ def _loaded(content, archive):
             mistakes,
         )
     return Key(content["assignment"], tasks)
-
-
-def write_whole(path, content):
-    """Write a file whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new_", delete=False) as file:
-        try:
-            file.write(content)
-            file.close()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise

@@ -16,6 +16,8 @@ import numpy as np
 
 from course.grading import keys
 from course.grading.tasks import load_tasks
+from course.lab.errors import UserError
+from course.lab.files import write_whole
 
 COURSE = Path(__file__).resolve().parents[2]
 SOLUTIONS, EXERCISES = COURSE / "solutions", COURSE / "exercises"
@@ -27,7 +29,7 @@ METADATA = {
 }
 
 
-class ReleaseError(ValueError):
+class ReleaseError(UserError, ValueError):
     """An assignment that cannot go to students; says what to mend."""
 
 
@@ -53,7 +55,7 @@ def release(names=None, out=EXERCISES, solutions=SOLUTIONS):
     folders = []
     for name in names or assignments(solutions):
         for file, content in release_files(Path(solutions) / name).items():
-            keys.write_whole(Path(out) / name / file, content)
+            write_whole(Path(out) / name / file, content)
         folders.append(Path(out) / name)
     return folders
 

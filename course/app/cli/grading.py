@@ -1,0 +1,168 @@
+"""Commands for instructors: release and grade."""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from course.app.cli.common import app, console, explained, progress_bar
+
+
+@app.command()
+def release(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Which assignments, such as 02_batch_norm; by default all."),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; say what differs from exercises/ as it is."),
+    ] = False,
+    solutions: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the assignments; by default solutions/ of the course."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the students' versions; by default exercises/ of the course."),
+    ] = None,
+) -> None:
+    """Make the students' version of the exercises, without answers (for instructors)."""
+    with explained_grading():
+        from course.grading import release as releases
+
+        solutions, out = solutions or releases.SOLUTIONS, out or releases.EXERCISES
+        names = names or releases.assignments(solutions)
+        if not names:
+            raise ValueError(
+                f"There are no assignments in {solutions}: each is a folder with a notebook and a"
+                " grader.py."
+            )
+        differences = []
+        for name in names:
+            with console.status(f"{name} ..."):
+                found = (
+                    releases.drift(name, out, solutions)
+                    if check
+                    else releases.release([name], out, solutions)
+                )
+            differences += found if check else []
+            if not check:
+                console.print(f"{found[0]}", soft_wrap=True, markup=False)
+    for difference in differences:
+        console.print(difference, style="red", soft_wrap=True, markup=False)
+    if differences:
+        console.print(
+            "The release is not what the solutions make now: `course release`.", soft_wrap=True
+        )
+        raise typer.Exit(1)
+    if check:
+        console.print(f"Up to date: {', '.join(names)}.", soft_wrap=True, markup=False)
+
+
+@app.command()
+def grade(
+    submissions: Annotated[
+        Path, typer.Argument(help="nbgrader's submitted/, a flat folder of notebooks, or a zip.")
+    ],
+    assignment: Annotated[
+        str | None, typer.Option(help="Only this one; also what files are of that do not say it.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Notebooks at a time on this machine; by default one a core."),
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=1, help="Seconds that a notebook may take.")
+    ] = None,
+    unboxed: Annotated[
+        bool, typer.Option("--unboxed", help="DANGER: run students' code with all that you may do.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option(help="Where to: an nbgrader course folder, made if it is not there.")
+    ] = Path("grades"),
+    regrade: Annotated[
+        bool, typer.Option("--regrade", help="Grade also what is graded and has not changed.")
+    ] = False,
+    solutions: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the assignments; by default solutions/ of the course."),
+    ] = None,
+) -> None:
+    """Grade submissions (for instructors). Stop it when you like; run again, it goes on."""
+    with explained_grading():
+        from course.grading import batch as grading
+
+        with progress_bar() as progress:
+            task = progress.add_task("grading", total=None)
+
+            def begin(outcome):
+                progress.update(task, total=outcome.total - len(outcome.present))
+
+            def report(result, outcome):
+                done = len(outcome.graded) + len(outcome.failed)
+                progress.update(task, completed=done)
+                if result["trouble"]:
+                    where = f"{result['student']}, {result['assignment']}"
+                    progress.console.print(
+                        f"{where}: {result['trouble']}", style="red", markup=False, soft_wrap=True
+                    )
+
+            outcome = grading.grade(
+                submissions,
+                out,
+                assignment=assignment,
+                solutions=solutions or grading.SOLUTIONS,
+                workers=workers,
+                scheduler=scheduler,
+                timeout=timeout,
+                boxed=not unboxed,
+                again=regrade,
+                begin=begin,
+                report=report,
+            )
+    for name, count in outcome.left_out.items():
+        console.print(
+            f"{count} left out: {name} is no assignment in solutions/.",
+            soft_wrap=True,
+            markup=False,
+        )
+    states = ", ".join(f"{count} {state}" for state, count in outcome.states.items())
+    failed = (
+        f", {len(outcome.failed)} failed by the grader (run this again)" if outcome.failed else ""
+    )
+    console.print(
+        f"{len(outcome.graded)} graded, {len(outcome.present)} were graded already{failed}:"
+        f" {states}; {outcome.seconds:.0f} s. Grades: {out / 'grades.csv'}, overview:"
+        f" {out / 'summary.html'}",
+        soft_wrap=True,
+        markup=False,
+        style="red" if outcome.failed else None,
+    )
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def explained_grading():
+    """The same for grading, which needs packages of its own."""
+    try:
+        with explained():
+            yield
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith(("nbgrader", "course.grading")):
+            raise
+        console.print(
+            "This needs nbgrader, which the course installs only where exercises are graded: use"
+            ' `python3 run.py grade ...`, or `pip install -e ".[grading]"`.',
+            style="red",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1) from None
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        console.print(str(error), style="red", soft_wrap=True, markup=False)
+        raise typer.Exit(1) from None

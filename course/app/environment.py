@@ -1,0 +1,306 @@
+"""Whether this machine has what the course needs, one line for each thing, with the remedy.
+
+Notebooks are committed with their outputs, so no line may show an absolute path.
+"""
+
+import html
+import importlib
+import importlib.metadata
+import io
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+OK, WARN, FAIL = "OK", "WARN", "FAIL"
+ROOT = Path(__file__).resolve().parents[2]
+GIGABYTE = 1000**3
+SET_UP = "Run `python3 run.py` in the course's folder: it installs what is missing."
+THREAD_SETTINGS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table: what was looked at, how it is, and what to do if it is not OK."""
+
+    name: str
+    status: str
+    detail: str
+    remedy: str = ""
+
+
+class CheckTable:
+    """The lines as a table: HTML in a notebook, text in a terminal."""
+
+    def __init__(self, results: list[Check]):
+        self.results = results
+
+    def __rich__(self) -> Table:
+        colours = {OK: "green", WARN: "yellow", FAIL: "red"}
+        table = Table("what", "status", "found", "what to do")
+        for line in self.results:
+            status = Text(line.status, style=f"bold {colours[line.status]}")
+            # As Text, because Rich would read square brackets in an error message as markup.
+            table.add_row(Text(line.name), status, Text(line.detail), Text(line.remedy))
+        return table
+
+    def __repr__(self) -> str:
+        console = Console(file=io.StringIO(), width=110, color_system=None, force_jupyter=False)
+        console.print(self)
+        return console.file.getvalue().rstrip()
+
+    def _repr_html_(self) -> str:
+        # No colours of its own but a frame round WARN and FAIL: legible in every theme.
+        left = 'style="text-align: left; vertical-align: top"'
+        framed = 'style="border: 1px solid currentColor; border-radius: 3px; padding: 0 4px"'
+        head = "".join(
+            f"<th {left}>{title}</th>" for title in ("what", "status", "found", "what to do")
+        )
+        rows = []
+        for line in self.results:
+            status = f"<b {framed if line.status != OK else ''}>{line.status}</b>"
+            cells = (
+                html.escape(line.name),
+                status,
+                html.escape(line.detail),
+                html.escape(line.remedy),
+            )
+            rows.append("<tr>" + "".join(f"<td {left}>{cell}</td>" for cell in cells) + "</tr>")
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def check_table() -> CheckTable:
+    """Look at everything the course needs.
+
+    Returns
+    -------
+    CheckTable
+        A table that shows itself in a notebook; its `results` are what `check_all` returns.
+    """
+    return CheckTable(check_all())
+
+
+def check_all() -> list[Check]:
+    """Run all checks; one that breaks is itself a line that says FAIL.
+
+    Returns
+    -------
+    list of Check
+        One line for each of `CHECKS`, in their order. Paths in them are relative or begin with `~`.
+    """
+    lines = []
+    for name, check in CHECKS.items():
+        try:
+            status, detail, remedy = check()
+        except Exception as error:  # whatever it is, the other lines are still wanted
+            status, detail = FAIL, f"{type(error).__name__}: {error}".strip(": \n")
+            remedy = f"This check itself failed. {SET_UP}"
+        lines.append(Check(name, status, without_paths(detail), without_paths(remedy)))
+    return lines
+
+
+def without_paths(text: str) -> str:
+    """Return the text with the folders of this machine replaced by names that hold everywhere."""
+    folders = {
+        sys.prefix: ".venv",
+        str(ROOT): ".",
+        sys.base_prefix: "python",
+        os.environ.get("KERAS_HOME") or "": "$KERAS_HOME",
+        tempfile.gettempdir(): "$TMPDIR",
+        str(Path.home()): "~",
+    }
+    for folder in sorted(folders, key=len, reverse=True):
+        if len(folder) > 1:
+            text = text.replace(folder, folders[folder])
+    return text
+
+
+Line = tuple[str, str, str]  # status, detail, remedy
+
+
+def python_version() -> Line:
+    """Python 3.11 to 3.13, for which TensorFlow has packages."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= tuple(sys.version_info[:2]) <= (3, 13):
+        return OK, found, ""
+    return FAIL, found, "Install Python 3.11, 3.12 or 3.13 and start run.py with it."
+
+
+def keras_and_backend() -> Line:
+    """Keras 3 can be imported and computes with its backend."""
+    backend = os.environ.get("KERAS_BACKEND", "")
+    try:
+        import keras
+
+        keras.ops.sum(keras.ops.ones(3))
+    except Exception as error:  # each backend breaks in its own way
+        remedy = (
+            f"Unset KERAS_BACKEND (it is {backend!r}), or install that backend."
+            if backend
+            else SET_UP
+        )
+        return FAIL, f"{type(error).__name__}: {error}", remedy
+    found = f"Keras {keras.__version__} on {keras.config.backend()}"
+    if keras.config.floatx() != "float32" or keras.config.image_data_format() != "channels_last":
+        return (
+            WARN,
+            found,
+            "Remove keras.json from Keras' folder: the course needs float32, channels_last.",
+        )
+    return OK, found, ""
+
+
+def threads() -> Line:
+    """The processor's cores that this process may use, and settings that leave some of them idle."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        cores = os.cpu_count() or 1
+    limits = {name: os.environ[name] for name in THREAD_SETTINGS if os.environ.get(name)}
+    found = ", ".join(
+        [f"{cores} core{'s' * (cores > 1)}", *(f"{n}={v}" for n, v in limits.items())]
+    )
+    wrong = [n for n, v in limits.items() if n != THREAD_SETTINGS[1] and v not in ("0", str(cores))]
+    if wrong:
+        return (
+            WARN,
+            found,
+            f"Unset {' and '.join(wrong)} to use each core once, unless that is meant.",
+        )
+    if cores == 1:
+        return (
+            WARN,
+            found,
+            "Lessons take about twice the minutes they announce; nothing else changes.",
+        )
+    return OK, found, ""
+
+
+def memory() -> Line:
+    """Memory that is free: a lesson needs less than 2 GB."""
+    state = psutil.virtual_memory()
+    free, total = state.available, state.total
+    limit, used = (Path("/sys/fs/cgroup", name) for name in ("memory.max", "memory.current"))
+    if limit.is_file() and used.is_file() and (most := limit.read_text().strip()).isdigit():
+        # In a container, as on Binder, the machine's memory is not all ours.
+        total = min(total, int(most))
+        free = min(free, int(most) - int(used.read_text()))
+    found = f"{free / GIGABYTE:.1f} of {total / GIGABYTE:.1f} GB free"
+    if free < 2 * GIGABYTE:
+        remedy = "Close other programs, or shut down other notebooks (menu Kernel), to free 2 GB."
+        return FAIL if free < GIGABYTE / 2 else WARN, found, remedy
+    return OK, found, ""
+
+
+def free_disk() -> Line:
+    """Disk space for the data set and for results."""
+    free = shutil.disk_usage(ROOT).free / GIGABYTE
+    if free < 1:
+        return (
+            FAIL if free < 0.1 else WARN,
+            f"{free:.2f} GB free",
+            "Free at least 1 GB on the course's disk.",
+        )
+    return OK, f"{free:.0f} GB free", ""
+
+
+def data_set() -> Line:
+    """Whether Fashion-MNIST is in the cache of Keras."""
+    from course.data import cache_status
+
+    return {
+        "cached": (OK, "Fashion-MNIST is cached", ""),
+        "missing": (
+            WARN,
+            "Fashion-MNIST is not cached",
+            (
+                "Nothing to do: the first lesson downloads it (30 MB), or uses small digits if it"
+                " cannot."
+            ),
+        ),
+        "corrupt": (
+            WARN,
+            "a cached file of Fashion-MNIST is damaged",
+            (
+                "Nothing to do if you are online: the next `course.data.load()` downloads that file"
+                " again."
+            ),
+        ),
+    }[cache_status()]
+
+
+def write_access() -> Line:
+    """Whether notebooks can be saved, and downloaded data kept."""
+    from course.data import cache_folder, cache_status
+
+    if not can_write(ROOT / "notebooks"):
+        remedy = "Copy the course into a folder of your own: here your work cannot be saved."
+        return FAIL, "notebooks/ is read-only", remedy
+    if not can_write(cache_folder()) and cache_status() != "cached":
+        remedy = "Set the variable KERAS_HOME to a folder of your own, for the downloaded data."
+        return WARN, "notebooks/ yes, Keras' folder for data no", remedy
+    return OK, "notebooks/ and data can be saved", ""
+
+
+def can_write(folder: Path) -> bool:
+    """Return whether a file can be made in a folder, or in the parent in which it would be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def jupyterlab() -> Line:
+    """JupyterLab 4, and a kernel in this same environment for it to start."""
+    try:
+        version = importlib.metadata.version("jupyterlab")
+        importlib.import_module("ipykernel")
+    except ImportError as error:  # PackageNotFoundError is one, too
+        return FAIL, f"not installed: {error.name}", SET_UP
+    if int(version.partition(".")[0]) < 4:
+        return WARN, f"JupyterLab {version}", f"The course needs JupyterLab 4. {SET_UP}"
+    return OK, f"JupyterLab {version}", ""
+
+
+def graphics() -> Line:
+    """Matplotlib draws, and JupyterLab can show sliders."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        picture = io.BytesIO()
+        # A canvas of its own: the backend the reader has chosen stays as it is.
+        FigureCanvasAgg(Figure()).print_png(picture)
+        widgets = importlib.import_module("ipywidgets").__version__
+    except Exception as error:  # a broken library raises anything
+        return FAIL, f"{type(error).__name__}: {error}", SET_UP
+    manager = "labextensions/@jupyter-widgets/jupyterlab-manager/package.json"
+    from jupyter_core.paths import jupyter_path
+
+    if not any(Path(folder, manager).is_file() for folder in jupyter_path()):
+        return WARN, "no sliders in JupyterLab", f"Sliders show as text only. {SET_UP}"
+    return OK, f"Matplotlib draws, ipywidgets {widgets}", ""
+
+
+CHECKS: dict[str, Callable[[], Line]] = {
+    "Python": python_version,
+    "Keras": keras_and_backend,
+    "threads": threads,
+    "memory": memory,
+    "free disk": free_disk,
+    "data set": data_set,
+    "write access": write_access,
+    "JupyterLab": jupyterlab,
+    "graphics": graphics,
+}

@@ -1,0 +1,315 @@
+"""Finds what was handed in: notebooks in folders and archives, whose they are, of which assignment."""
+
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from course.grading.read import AGAIN, Submission, Unreadable, grade_id, parse
+
+MOST_FILES = 200_000
+DEEPEST = 8  # folders
+MOODLE = re.compile(r"(?P<student>.+_\d+)_assignsubmission_(file|onlinetext)_?.*")
+CANVAS = re.compile(r"(?P<name>[^_]+)(_LATE)?_(?P<user>\d+)_(?P<file>\d+)_(?P<rest>.+)")
+IGNORED = ("__MACOSX", "feedback", "timestamp.txt")
+
+
+class IntakeError(ValueError):
+    """Submissions that cannot be found or opened at all; says what to do, to the instructor."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A file among the submissions: where it is below their folder, and what kind of thing it is."""
+
+    folders: tuple
+    name: str  # empty if it is an empty folder, or a link in the place of one
+    kind: str  # "file", "link", "other" or "folder"
+    member: str | None = None  # name in the archive
+    outside: bool = False  # that name leads out of the archive
+
+    @property
+    def is_notebook(self):
+        return self.name.lower().endswith(".ipynb")
+
+
+def _entry(parts, kind, **other):
+    if kind == "folder" or kind == "link" and not parts[-1].lower().endswith(".ipynb"):
+        return _Entry(parts, "", kind, **other)
+    return _Entry(parts[:-1], parts[-1], kind, **other)
+
+
+def find_submissions(path, assignment=None, known=()):
+    """Find what was handed in.
+
+    Parameters
+    ----------
+    path : path
+        A folder as nbgrader makes it (`submitted/STUDENT/ASSIGNMENT/NOTEBOOK.ipynb`, or what is
+        above or in it); a folder of notebooks (`STUDENT_ASSIGNMENT.ipynb` or `STUDENT.ipynb`,
+        possibly in one folder for each assignment); an archive as Moodle or Canvas exports it, or
+        its content; or one notebook.
+    assignment : str, optional
+        The assignment of those that do not say. Those that say another one are left out.
+    known : mapping of str to collection of str, or collection of str, optional
+        Names of the assignments, if possible with the grade_ids of their answers, by which
+        notebooks without a telling name are known.
+
+    Returns
+    -------
+    list of Submission
+        In the order of assignments and students; at most one for each pair.
+
+    Raises
+    ------
+    IntakeError
+        If there is nothing there, or it cannot be opened.
+    """
+    path, names = Path(path), [*known, *([assignment] if assignment else [])]
+    if path.suffix.lower() == ".zip" and path.is_file():
+        entries = _in_archive(path, names)
+    elif path.is_dir():
+        path = path / "submitted" if (path / "submitted").is_dir() else path
+        entries = _in_folder(path)
+    elif path.suffix.lower() == ".ipynb" and os.path.lexists(path):
+        entries, path = [_entry((path.name,), _kind(path.lstat().st_mode))], path.parent
+    else:
+        raise IntakeError(
+            f"{path} is no folder, no zip archive and no notebook. Give the place where the"
+            " submissions are."
+        )
+    found = {}
+    for (student, said), group in _by_student(entries, names, not known).items():
+        one = _choose(student, said, group, path, assignment, known)
+        if assignment in (None, one.assignment):
+            found.setdefault((one.assignment, student), []).append(one)
+    if not found:
+        of = f" of {assignment}" if assignment else ""
+        raise IntakeError(
+            f"There are no submissions{of} in {path}. Give nbgrader's folder `submitted`, a folder"
+            " of notebooks, or a zip."
+        )
+    result = [several[0] if len(several) == 1 else _too_many(several) for several in found.values()]
+    return sorted(result, key=lambda one: (one.assignment or "", one.student))
+
+
+def _kind(mode):
+    return "file" if stat.S_ISREG(mode) else "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _in_folder(folder):
+    entries, waiting = [], [(folder, ())]
+    while waiting:
+        place, parts = waiting.pop()
+        try:
+            there = [one for one in os.scandir(place) if not _ignored(one.name)]
+        except OSError as error:
+            raise IntakeError(f"The folder {place} cannot be read ({error.strerror}).") from error
+        if not there and parts:
+            entries.append(_entry(parts, "folder"))
+        for one in sorted(there, key=lambda one: one.name):
+            if not one.is_dir(follow_symlinks=False):
+                entries.append(
+                    _entry((*parts, one.name), _kind(one.stat(follow_symlinks=False).st_mode))
+                )
+            elif len(parts) < DEEPEST:
+                waiting.append((place / one.name, (*parts, one.name)))
+        if len(entries) > MOST_FILES:
+            raise IntakeError(
+                f"There are more than {MOST_FILES} files in {folder}. Give the folder of the"
+                " submissions only."
+            )
+    return entries
+
+
+def _in_archive(path, names):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise IntakeError(
+            f"{path} cannot be opened as a zip archive ({error}). Download it again."
+        ) from error
+    if len(members) > MOST_FILES:
+        raise IntakeError(
+            f"There are more than {MOST_FILES} files in {path}. Give the archive of the submissions"
+            " only."
+        )
+    entries = []
+    for member in members:
+        every = member.filename.replace("\\", "/").split("/")
+        parts = tuple(part for part in every if part not in ("", ".", ".."))
+        if not parts or member.is_dir() or any(_ignored(part) for part in parts):
+            continue
+        outside = ".." in every or member.filename.startswith(("/", "\\")) or ":" in parts[0]
+        kind = "link" if stat.S_ISLNK(member.external_attr >> 16) else "file"
+        entries.append(_entry(parts, kind, member=member.filename, outside=outside))
+    return _without_top(entries, names)
+
+
+def _without_top(entries, names):
+    """Without the one folder that all lie in, if that is not a student's or an assignment's."""
+    tops = {entry.folders[0] if entry.folders else None for entry in entries}
+    seconds = {entry.folders[1] for entry in entries if len(entry.folders) > 1}
+    if (
+        len(tops) != 1
+        or None in tops
+        or tops & set(names)
+        or MOODLE.fullmatch(*tops)
+        or seconds
+        and seconds <= set(names)
+    ):
+        return entries
+    if tops != {"submitted"} and sum(entry.is_notebook for entry in entries) < 2:
+        return entries
+    return [replace(entry, folders=entry.folders[1:]) for entry in entries]
+
+
+def _ignored(name):
+    return name.startswith(".") or name in IGNORED
+
+
+def _by_student(entries, names, any_folder):
+    """Entries by student and, where it is said, assignment."""
+    groups = {}
+    for entry in entries:
+        student, said = _whose(entry, names, any_folder)
+        if student:
+            groups.setdefault((student, said), []).append(entry)
+    with_notebook = {
+        student
+        for (student, _), group in groups.items()
+        if any(entry.is_notebook for entry in group)
+    }
+    # Other files beside a student's notebooks are no submissions of their own.
+    return {
+        (student, said): group
+        for (student, said), group in groups.items()
+        if said or student not in with_notebook or any(entry.is_notebook for entry in group)
+    }
+
+
+def _whose(entry, names, any_folder):
+    """Student and assignment (None if not said) by the place of a file; no student if it is no
+    submission.
+
+    any_folder: whether the folder in a student's one is the assignment's, whatever it is called.
+    """
+    folders, said = entry.folders, None
+    if folders and folders[0] in names:
+        said, *folders = folders
+    if folders and (match := MOODLE.fullmatch(folders[0])):
+        return match["student"], said or _said(entry.name, names)
+    if len(folders) > 1:
+        said = said or (folders[1] if folders[1] in names or any_folder else None)
+    if folders:
+        return folders[0], said or (_said(entry.name, names) if entry.is_notebook else None)
+    if entry.is_notebook or CANVAS.fullmatch(entry.name):
+        student, of_file = _of_file(entry.name, names)
+        return student, said or of_file
+    return None, None
+
+
+def _of_file(name, names):
+    """Student and assignment from the name of a file."""
+    stem, said = PurePosixPath(name).stem, _said(name, names)
+    if match := CANVAS.fullmatch(name):
+        return f"{match['name']}_{match['user']}", said
+    student = (
+        re.sub(rf"[\s_.-]*{re.escape(said)}[\s_.-]*", "_", stem).strip("_ .-") if said else stem
+    )
+    return student or stem, said
+
+
+def _said(name, names):
+    """The assignment that a file's name names; the longest if several do."""
+    return max((one for one in names if one in name), key=len, default=None)
+
+
+def _choose(student, said, group, path, assignment, known):
+    """The one notebook of a student's files, or what is wrong with them."""
+    notebooks = [entry for entry in group if entry.is_notebook]
+    exactly = [entry for entry in notebooks if said and entry.name == f"{said}.ipynb"]
+    if len(exactly) == 1:
+        notebooks = exactly
+    entry = (notebooks or group)[0]
+    place = path if entry.member else path.joinpath(*entry.folders, entry.name)
+    one = Submission(
+        student,
+        said or assignment,
+        place,
+        _fault(notebooks, group, said or assignment),
+        entry.member,
+    )
+    if one.assignment is None and one.problem is None:
+        try:
+            one = replace(one, assignment=_by_cells(one, known))
+        except Unreadable as error:
+            return replace(one, problem=str(error))
+        if one.assignment is None:
+            which = f" ({', '.join(known)})" if known else ""
+            one = replace(
+                one,
+                problem=(
+                    "Neither the name nor the cells of your notebook tell which exercise it"
+                    f" is{which}. {AGAIN}"
+                ),
+            )
+    return one
+
+
+def _fault(notebooks, group, said):
+    """What keeps a student's files from being one notebook; None if nothing does."""
+    expected = f"{said}.ipynb" if said else "the notebook (its name ends in .ipynb)"
+    names = ", ".join(repr(one.name) for one in (notebooks or group)[:5] if one.name)
+    first = (notebooks or group)[0]
+    if first.kind == "link":
+        return (
+            "What you handed in is a link to another place, which is not followed. Hand in the"
+            " notebook itself."
+        )
+    if not notebooks:
+        return (
+            f"There is no notebook in what you handed in ({names or 'it is empty'}). Hand in"
+            f" {expected}."
+        )
+    if len(notebooks) > 1:
+        return (
+            f"There are {len(notebooks)} notebooks in what you handed in ({names}). Hand in only"
+            f" {expected}."
+        )
+    if first.outside:
+        return (
+            "The name of your file leads out of the archive of the submissions. Hand in the"
+            " notebook under a plain name."
+        )
+    return (
+        None
+        if first.kind == "file"
+        else "What you handed in is no regular file. Hand in the notebook itself."
+    )
+
+
+def _by_cells(submission, known):
+    """The assignment most of whose answers are in a notebook."""
+    ids = {grade_id(cell) for cell in parse(submission.content())}
+    shared = (
+        {name: len(ids & set(answers)) for name, answers in known.items()}
+        if isinstance(known, Mapping)
+        else {}
+    )
+    best = max(shared, key=shared.get, default=None)
+    return best if best and shared[best] else None
+
+
+def _too_many(several):
+    names = ", ".join(repr(one.member or one.path.name) for one in several[:5])
+    return replace(
+        several[0],
+        problem=(
+            f"You have handed in {len(several)} notebooks for this exercise ({names}). Hand in one."
+        ),
+    )

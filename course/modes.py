@@ -1,0 +1,194 @@
+"""One model in two modes: what it computes in training, what at inference, and the step between."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+BatchNorm = keras.layers.BatchNormalization
+
+
+def evaluate(model, x, y, *, training=False, batch_size=1_000):
+    """Mean cross-entropy loss and accuracy of a softmax classifier, in either mode.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Puts out probabilities of shape (N, classes).
+    x : array of shape (N, height, width, channels)
+    y : array of int, shape (N,)
+    training : bool
+        Mode of dropout, batch norm and augmentation. True moves the moving statistics of batch
+        norm.
+    batch_size : int
+        Images at a time; in training mode, the batches that batch norm sees.
+
+    Returns
+    -------
+    dict
+        "loss" (nats) and "accuracy" (0 to 1).
+    """
+    return scores(predict(model, x, training=training, batch_size=batch_size), y)
+
+
+def predict(model, x, *, training=False, batch_size=1_000):
+    """What a model puts out for each image, in either mode.
+
+    Parameters
+    ----------
+    model : keras.Model
+    x : array of shape (N, height, width, channels)
+    training, batch_size
+        As for `evaluate`.
+
+    Returns
+    -------
+    numpy.ndarray of shape (N, classes)
+    """
+    # Called directly: Keras's own `predict` compiles a graph first, which for a single look costs
+    # more than it saves.
+    return np.concatenate(
+        [
+            keras.ops.convert_to_numpy(model(part, training=training))
+            for part in parts(x, batch_size)
+        ]
+    )
+
+
+def call(model, x, training_layers=()):
+    """Run a chain of layers with some of them in training mode and the rest in inference mode.
+
+    `model(x, training=True)` switches batch norm *and* dropout. This switches them one kind at a
+    time.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A chain of layers, as `course.models` builds them.
+    x : array of shape (N, height, width, channels)
+    training_layers : type or tuple of types
+        Layer classes to run in training mode, such as keras.layers.Dropout.
+
+    Returns
+    -------
+    numpy.ndarray of shape (N, classes)
+    """
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.InputLayer):  # a Sequential lists none
+            x = layer(x, training=isinstance(layer, training_layers))
+    return keras.ops.convert_to_numpy(x)
+
+
+def recompute_statistics(model, x, batch_size=500):
+    """Replace the moving statistics of every batch norm by averages over `x`, with dropout off.
+
+    "Precise BN" (Wu and Johnson 2021, section 3): the weights stay as they are, and each batch
+    counts the same, where the moving average of training favours the last ones and still holds its
+    start.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A chain of layers; changed in place.
+    x : array of shape (N, height, width, channels)
+        Training images.
+    batch_size : int
+        Images a batch; a left-over batch is left out.
+    """
+    norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+    before = [(layer.momentum, layer.trainable) for layer in norms]
+    try:
+        for layer in norms:
+            layer.trainable = True  # a frozen layer would not take the new statistics
+        for number in range(max(1, len(x) // batch_size)):
+            for layer in norms:
+                # Keeping number / (number + 1) of the old average weighs all batches alike.
+                layer.momentum = number / (number + 1)
+            call(
+                model,
+                x[number * batch_size : (number + 1) * batch_size],
+                BatchNorm,
+            )
+    finally:
+        for layer, (momentum, trainable) in zip(norms, before, strict=True):
+            layer.momentum, layer.trainable = momentum, trainable
+
+
+def gradients(model, x, y):
+    """Gradient of the mean cross-entropy loss, in training mode, with respect to each trainable
+    variable.
+
+    Works on every backend: it is read from the momentum after one step of an optimizer, and not
+    from the change of the weights, in which rounding would swallow a small gradient. The model
+    itself is left as it was.
+
+    Parameters
+    ----------
+    model : keras.Model
+    x : array of shape (N, height, width, channels)
+    y : array of int, shape (N,)
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        By the path of the variable, such as "dense_1/kernel".
+    """
+    probe = keras.models.clone_model(model)
+    probe.set_weights(model.get_weights())
+    # Keras's momentum after the first step is minus the learning rate times the gradient.
+    optimizer = keras.optimizers.SGD(1.0, momentum=0.5)
+    probe.compile(optimizer, loss="sparse_categorical_crossentropy", run_eagerly=True)
+    probe.train_on_batch(x, y)
+    return {
+        variable.path: -keras.ops.convert_to_numpy(momentum)
+        for variable, momentum in zip(probe.trainable_variables, optimizer.momentums, strict=True)
+    }
+
+
+def parts(x, size):
+    """An array in pieces of so many images."""
+    return (x[start : start + size] for start in range(0, len(x), size))
+
+
+def scores(probabilities, y):
+    """Mean cross-entropy loss (nats) and accuracy of probabilities of shape (N, classes).
+
+    Returns
+    -------
+    dict
+        "loss" and "accuracy".
+    """
+    chosen = np.clip(probabilities[np.arange(len(y)), y], keras.config.epsilon(), 1.0)
+    return {
+        "loss": float(-np.log(chosen).mean()),
+        "accuracy": float((probabilities.argmax(axis=1) == y).mean()),
+    }
+
+
+class Bins(NamedTuple):
+    """Predictions by their confidence: arrays of shape (bins,), 0 where a bin is empty."""
+
+    count: np.ndarray
+    confidence: np.ndarray
+    right: np.ndarray
+
+
+def confidence_bins(probabilities, y, bins=10):
+    """Sort predictions into equally wide bins of confidence, the probability of the chosen class.
+
+    Parameters
+    ----------
+    probabilities : array of shape (N, classes)
+    y : array of int, shape (N,)
+    bins : int
+
+    Returns
+    -------
+    Bins
+        How many predictions each bin has, their mean confidence, and the fraction that is right.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
+    chosen = np.minimum((confidence * bins).astype(int), bins - 1)
+    count = np.bincount(chosen, minlength=bins)
+    sums = (np.bincount(chosen, weights=values, minlength=bins) for values in (confidence, right))
+    return Bins(count, *(total / np.maximum(count, 1) for total in sums))

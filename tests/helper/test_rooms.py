@@ -1,0 +1,70 @@
+"""The rooms of the house: what a lesson imports is short, and knows nothing of the plumbing."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HELPER = sorted((ROOT / "course").glob("*.py"))
+ROOMS = sorted(path.parent.name for path in (ROOT / "course").glob("*/__init__.py"))
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+MOST_LINES = 2_000
+# From a room to those that it may import from, besides the helper: no arrow leads back.
+BELOW = {
+    "explorers": set(),
+    "lab": set(),
+    "grading": {"lab"},
+    "publish": {"lab"},
+    "app": {"lab", "grading", "publish"},
+}
+EXPERIMENTS_AND_LEDGER = {"08", "11"}
+
+
+def imported(source):
+    """What a program imports of the course, as dotted names, wherever the import stands."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.split(".")[0] == "course")
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "course":
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from (f"relative.{name.name}" for name in node.names)
+
+
+def rooms_of(names):
+    """The folders of `course/` among what is imported."""
+    return {name.split(".")[1] for name in names if "." in name} & {*ROOMS, "relative"}
+
+
+@pytest.mark.parametrize("path", HELPER, ids=lambda path: path.name)
+def test_the_helper_imports_from_no_folder(path):
+    assert rooms_of(imported(path.read_text(encoding="utf-8"))) == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_between_rooms_flow_one_way(room):
+    for path in (ROOT / "course" / room).rglob("*.py"):
+        found = rooms_of(imported(path.read_text(encoding="utf-8"))) - {room}
+        assert found <= BELOW[room], path.name
+
+
+def test_the_helper_is_read_in_an_hour():
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in HELPER}
+    assert sum(lines.values()) <= MOST_LINES, lines
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_imports_from_the_helper_and_the_explorers(path):
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    imports = re.findall(r"^ *(?:from|import) .*(?:\([^)]*\))?", "\n".join(cells), re.MULTILINE)
+    found = rooms_of(name for line in imports for name in imported(line.strip()))
+    allowed = {"lab"} if path.stem[:2] in EXPERIMENTS_AND_LEDGER else set()
+    assert found <= {"explorers"} | allowed
+
+
+@pytest.mark.parametrize("source", ["import course.lab.plan", "def f():\n from course import lab"])
+def test_the_check_of_imports_notices_a_folder(source):
+    assert rooms_of(imported(source)) == {"lab"}

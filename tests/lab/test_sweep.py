@@ -1,0 +1,603 @@
+"""Sweeps, run for real: whatever is killed, what is finished stays, and nothing is computed twice
+or left behind.
+"""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from course.app import cli
+from course.lab import cluster as cluster_module
+from course.lab import plan, results, sweep
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and sessions as here are POSIX's")
+
+TRAIN = plan.TEMPLATES / "train.ipynb"
+# A template without Keras. It notes each start, then waits or fails as the files in `folder` tell
+# it to.
+PARAMETERS = """
+dataset = "fashion_mnist"  # never loaded
+arm = "a"
+folder = ""
+seed = 0
+save_to = ""
+checkpoint = ""
+"""
+BODY = """
+import json, os, shutil, time
+from pathlib import Path
+
+name = f"{arm}{seed}"
+with open(Path(folder, "begun"), "a") as file:
+    print(name, os.getpid(), file=file, flush=True)
+print("at work", flush=True)
+while Path(folder, f"hold_{name}").exists() or Path(folder, "hold_all").exists():
+    time.sleep(0.05)
+if Path(folder, f"fail_{name}").exists():
+    raise ValueError("as asked")
+shutil.copy(Path(folder, "history.parquet"), save_to)
+Path(save_to, "row.json").write_text(json.dumps({"metrics": {"score": seed + 0.5}, "provenance": {"backend": "none"}}))
+"""
+# The command `course`, with another template and an experiment more.
+DRIVER = """
+import sys
+from pathlib import Path
+from course.lab import catalogue, plan
+from course.app import cli
+
+plan.TEMPLATES = Path(__file__).parent
+plan.EXPERIMENTS["tiny"] = catalogue.Experiment("?", {"a": {}, "b": {"arm": "b"}}, seeds=2, template="tiny")
+if __name__ == "__main__":
+    cli.app(prog_name="course")
+"""
+
+
+class Place:
+    """A folder with the template, a driver, and the results of its sweeps."""
+
+    def __init__(self, folder):
+        self.folder, self.out = folder, folder / "results"
+        self.results = self.out / "tiny"
+        tagged = nbformat.v4.new_code_cell(PARAMETERS.strip(), metadata={"tags": ["parameters"]})
+        notebook = nbformat.v4.new_notebook(cells=[tagged, nbformat.v4.new_code_cell(BODY.strip())])
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+        nbformat.write(notebook, folder / "tiny.ipynb")
+        (folder / "driver.py").write_text(DRIVER)
+        history = [
+            (0, "validation", "inference", "loss", 2.0),
+            (1, "validation", "inference", "loss", 1.0),
+        ]
+        pd.DataFrame(history, columns=["epoch", "split", "mode", "metric", "value"]).to_parquet(
+            folder / "history.parquet"
+        )
+        self.processes = []
+
+    def tell(self, *names):
+        for name in names:
+            (self.folder / name).touch()
+
+    def release(self, *names):
+        for name in names:
+            (self.folder / name).unlink()
+
+    def start(self, *options, prefix=(), **settings):
+        """Begin a sweep; its process, with the text of both streams to come."""
+        options = (
+            "experiment",
+            "tiny",
+            "-p",
+            f"folder={self.folder}",
+            "--out",
+            str(self.out),
+            *options,
+        )
+        environment = os.environ | {
+            "JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner",
+            "COLUMNS": "300",
+        }
+        process = subprocess.Popen(
+            [*prefix, sys.executable, str(self.folder / "driver.py"), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=environment | settings,
+        )
+        self.processes.append(process)
+        return process
+
+    def run(self, *options, **settings):
+        return finish(self.start(*options, **settings))
+
+    def begun(self):
+        """The starts of runs so far: pairs (name, process of the kernel)."""
+        path = self.folder / "begun"
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return [(line.split()[0], int(line.split()[1])) for line in lines]
+
+    def starts(self):
+        names = [name for name, _ in self.begun()]
+        return {name: names.count(name) for name in sorted(set(names))}
+
+    def wait_for(self, **starts):
+        """Wait until runs have begun so many times; the kernel's process of each one's last start."""
+        wait(
+            lambda: all(self.starts().get(name, 0) >= count for name, count in starts.items()),
+            f"{starts} to begin",
+        )
+        return {name: pid for name, pid in self.begun() if name in starts}
+
+    def tables(self):
+        return pd.read_parquet(self.results / "runs.parquet"), pd.read_parquet(
+            self.results / "history.parquet"
+        )
+
+    def complete(self):
+        """Each of the four runs is there once."""
+        runs, history = self.tables()
+        assert sorted(zip(runs["arm"], runs["seed"], strict=True)) == [
+            ("a", 0),
+            ("a", 1),
+            ("b", 0),
+            ("b", 1),
+        ]
+        assert sorted(history["key"]) == sorted([*runs["key"]] * 2)
+        assert not history.duplicated(["key", "epoch", "split", "mode", "metric"]).any()
+        return True
+
+
+def wait(condition, what, seconds=300):  # much on a free machine; the tests may share theirs
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited for {what}"
+        time.sleep(0.05)
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=600)
+    return process.returncode, output, errors
+
+
+def family(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def assert_gone(processes):
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    alive = [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    for one in alive:
+        one.kill()
+    assert not alive
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path)
+    yield place
+    for process in place.processes:
+        if process.poll() is None:
+            left = family(process)
+            process.kill()
+            for one in left:
+                one.kill()
+        process.communicate()
+
+
+# A sweep
+# ----------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_run_stops_no_other_and_is_tried_again(place):
+    place.tell("fail_b0")
+    code, output, errors = place.run("--workers", "2")
+    assert code == 1
+    assert "3 runs done, 0 were there already, 1 failed" in output
+    assert "b, seed 0: ValueError: as asked" in output
+    assert "left: 0:00:00" in output
+    assert errors == "", "nothing of zmq, asyncio or Dask"
+    (failed,) = (place.results / "failed").iterdir()
+    assert str(failed / "notebook.ipynb") in output
+    assert '"evalue": "as asked"' in (failed / "notebook.ipynb").read_text(), "with the error in it"
+
+    runs, history = place.tables()
+    assert list(runs["score"]) == [0.5, 1.5, 1.5]
+    assert set(history.columns) == {"key", "epoch", "split", "mode", "metric", "value"}
+    assert len(history) == 6
+    assert json.loads(runs["parameters"][0])["folder"] == str(place.folder)
+    assert (runs["backend"] == "none").all() and (runs["wall_seconds"] > 0).all(), "the provenance"
+    for key in runs["key"]:
+        names = {path.name for path in (place.results / "runs" / key).iterdir()}
+        assert names == {"row.json", "history.parquet", "notebook.ipynb", "log.txt"}
+        assert "at work" in (place.results / "runs" / key / "log.txt").read_text()
+
+    place.release("fail_b0")
+    # Two sweeps of one folder at a time: both do the work, or one waits for nothing; no row is
+    # doubled.
+    both = [place.start("--workers", "1") for _ in range(2)]
+    for process in both:
+        code, output, errors = finish(process)
+        assert (code, errors) == (0, ""), output
+        assert "1 runs done, 3 were there already, 0 failed" in output
+    assert place.complete()
+    assert not list((place.results / "failed").iterdir())
+    assert {name: place.starts()[name] for name in ("a0", "a1", "b1")} == {
+        "a0": 1,
+        "a1": 1,
+        "b1": 1,
+    }
+
+
+def test_kills_in_mid_sweep_lose_nothing_finished_and_leave_nothing_behind(place):
+    place.tell("hold_a1", "hold_b1")
+    driver = place.start("--workers", "2")
+    kernels = place.wait_for(a1=1, b1=1)
+    wait(lambda: len(list((place.results / "runs").iterdir())) == 2, "the first seed's rows")
+    log = next(
+        path for path in (place.results / "logs").glob("*.log") if "a, seed 1" in path.read_text()
+    )
+    assert "at work" in log.read_text(), "it grows while the run goes on"
+
+    os.kill(kernels["a1"], signal.SIGKILL)
+    place.wait_for(a1=2)  # begun again, in a new kernel
+    psutil.Process(kernels["b1"]).parent().kill()  # the worker
+    kernels = place.wait_for(b1=2)
+    assert place.starts() == {"a0": 1, "a1": 2, "b0": 1, "b1": 2}
+
+    left = family(driver)
+    assert kernels["b1"] in {one.pid for one in left}
+    driver.kill()
+    assert_gone(left)
+
+    place.release("hold_a1", "hold_b1")
+    code, output, errors = place.run("--workers", "2")
+    assert (code, errors) == (0, ""), output
+    assert "2 runs done, 2 were there already, 0 failed" in output
+    assert place.complete()
+    assert place.starts() == {"a0": 1, "a1": 3, "b0": 1, "b1": 3}
+    assert not list((place.results / "checkpoints").iterdir()) and not list(
+        place.results.glob(".new_*")
+    )
+
+
+def test_ctrl_c_ends_a_sweep_with_a_sentence(place):
+    place.tell("hold_all")
+    driver = place.start("--workers", "3")  # more than most machines of the tests have cores
+    wait(lambda: len(place.begun()) == 3, "three runs at a time")
+    left = family(driver)
+    os.killpg(driver.pid, signal.SIGINT)  # as the terminal does it
+    code, output, errors = finish(driver)
+    assert code == 130
+    assert output.endswith(
+        "Stopped. What is finished is kept; the same command goes on from there.\n"
+    )
+    assert errors == ""
+    assert_gone(left)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """The address of a real scheduler on this machine with two workers, each a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dask = [sys.executable, "-m", "dask"]
+    commands = [
+        [*dask, "scheduler", "--host", address, "--dashboard-address", "127.0.0.1:0", "--no-show"]
+    ]
+    commands += 2 * [
+        [
+            *dask,
+            "worker",
+            address,
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--local-directory",
+            str(tmp_path),
+        ]
+    ]
+    environment = os.environ | {
+        "JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner",
+        "KERAS_BACKEND": "another",
+    }
+    with open(tmp_path / "cluster.log", "w") as log:
+        options = {"stdout": log, "stderr": log, "env": environment, "cwd": tmp_path}
+        processes = [subprocess.Popen(command, **options) for command in commands]
+    yield address, processes[1:]
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_sweep_on_a_cluster_survives_a_worker_and_frees_the_others_when_it_is_killed(
+    place, cluster
+):
+    address, workers = cluster
+    place.tell("hold_all")
+    time.sleep(5)
+    driver = place.start("--scheduler", address)
+    kernels = place.wait_for(a0=1, b0=1)
+    parents = {name: psutil.Process(pid).ppid() for name, pid in kernels.items()}
+    assert sorted(parents.values()) == sorted(worker.pid for worker in workers), "one each"
+    killed, kept = (
+        next(one for one in workers if one.pid == parents[name]) for name in ("a0", "b0")
+    )
+    killed.kill()
+    assert_gone([psutil.Process(kernels["a0"])] if psutil.pid_exists(kernels["a0"]) else [])
+    driver.kill()
+    # The worker is the cluster's and stays; what it ran for this driver ends, and it is free for
+    # others.
+    assert_gone([psutil.Process(kernels["b0"])])
+    assert kept.poll() is None
+
+    place.release("hold_all")
+    code, output, errors = place.run("--scheduler", address)
+    assert (code, errors) == (0, ""), output
+    assert "4 runs done" in output
+    assert place.complete()
+    assert kept.poll() is None
+
+
+def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill(place):
+    """The real template, on the digits, through the command; and beside it the same by hand."""
+    notebook = nbformat.read(TRAIN, as_version=4)
+    notebook.cells.insert(
+        0, nbformat.v4.new_code_cell("import sys\nprint('warm:', 'keras' in sys.modules)")
+    )
+    nbformat.write(notebook, place.folder / "train.ipynb")
+    small = {
+        "dataset": "digits",
+        "train_size": 200,
+        "validation_size": 100,
+        "epochs": 1,
+        "batch_size": 64,
+    }
+    command = [
+        sys.executable,
+        place.folder / "driver.py",
+        "experiment",
+        "eight",
+        "--arm",
+        "small",
+        "--seeds",
+        "1",
+    ]
+    command += ["--dataset", "digits", "--epochs", "1", "--workers", "1", "--out", place.out]
+    command += ["-p", "train_size=200", "-p", "validation_size=100"]
+    options = [str(word) for name, value in small.items() for word in ("-p", name, value)]
+    by_hand = [
+        sys.executable,
+        "-m",
+        "papermill",
+        TRAIN,
+        place.folder / "by_hand.ipynb",
+        "--no-progress-bar",
+        *options,
+    ]
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "JUPYTER_DEFAULT_PROVISIONER_NAME"
+    }
+    for one in (command, by_hand):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        place.processes.append(
+            subprocess.Popen(
+                [str(word) for word in one], env=environment, **pipes, cwd=place.folder
+            )
+        )
+    (code, output, errors), (by_hand, *_) = map(finish, place.processes)
+    assert (code, by_hand) == (0, 0), output + errors
+    assert "1 runs done" in output
+    assert errors == ""
+
+    runs = pd.read_parquet(place.out / "eight" / "runs.parquet")
+    (row,) = runs.to_dict("records")
+    assert (row["arm"], row["seed"], row["backend"]) == ("small", 0, plan.backend())
+    assert 0 <= row["test_accuracy"] <= 1, "what the arm asks to be measured"
+    assert row["revision"] and row["keras"] and row["python"] and "200 training" in row["data"]
+    log = (place.out / "eight" / "runs" / row["key"] / "log.txt").read_text()
+    assert "warm: True" in log
+    assert "epoch 1 of 1" in log, "a line a measurement"
+    by_hand = (place.folder / "by_hand.ipynb").read_text()
+    assert "gap_loss" in by_hand and "image/png" in by_hand
+    result = CliRunner().invoke(
+        cli.app, ["results", "eight", "--out", str(place.out), "--metric", "test_accuracy"]
+    )
+    assert (
+        "small" in result.output
+        and f"{row['test_accuracy']:+.3f}" in result.output
+        and "digits" in result.output
+    )
+
+
+# What goes wrong
+# ----------------------------------------------------------------------------------------------
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, [str(word) for word in arguments])
+
+
+def test_a_full_disk_ends_the_sweep_with_one_sentence(place):
+    """A limit on the size of files is the nearest to a full disk that needs no rights: write()
+    fails midway.
+    """
+    limit = (
+        "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500));"
+        " os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    code, output, errors = finish(
+        place.start("--workers", "1", prefix=(sys.executable, "-c", limit))
+    )
+    assert (code, errors) == (1, "")
+    (line,) = [line for line in output.splitlines() if "Cannot write" in line]
+    assert "File too large. Free some space" in line and "finished runs are kept" in line
+    assert place.starts() == {}
+    assert not list((place.results / "runs").iterdir())
+
+
+class Finished:
+    """The future of a run that is over."""
+
+    def result(self):
+        row = json.dumps({"metrics": {"score": 1}, "provenance": {"backend": "none"}})
+        history = pd.DataFrame(
+            [(0, "train", "inference", "loss", 1.0)],
+            columns=["epoch", "split", "mode", "metric", "value"],
+        )
+        return {
+            "files": {"row.json": row.encode(), "history.parquet": history.to_parquet()},
+            "error": None,
+            "seconds": 1.0,
+        }
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """The folder of an experiment with the runs of one seed, as a sweep keeps them; and those runs."""
+    folder = sweep._prepare(tmp_path / "eight")
+    runs = plan.trials("eight", seeds=1)
+    for run in runs:
+        assert sweep._keep(run, Finished(), folder) is None
+    return folder, runs
+
+
+def test_a_disk_that_fills_up_in_the_driver_leaves_no_half_run(kept, monkeypatch):
+    folder, runs = kept
+    before = len(results.collect(folder))
+
+    def full(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    (run,) = plan.trials("eight", seeds=[9], arms=["small"])
+    with pytest.raises(results.SweepError, match="No space left on device. Free some space"):
+        sweep._keep(run, Finished(), folder)
+    assert len(results.collect(folder)) == before == len(runs)
+    assert not list(folder.glob(".new_*"))
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    """Below a file, because root may write into any folder."""
+    (tmp_path / "file").touch()
+    result = invoke("experiment", "eight", "--out", tmp_path / "file" / "results")
+    assert result.exit_code == 1
+    assert (
+        "Cannot write to" in result.output
+        and "--out" in result.output
+        and "Traceback" not in result.output
+    )
+
+
+def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster_module, "SCHEDULER_SECONDS", 1)
+    for address in ("tcp://127.0.0.1:1", "nonsense://x"):
+        result = invoke("experiment", "eight", "--out", tmp_path, "--scheduler", address)
+        assert result.exit_code == 1
+        assert f"No Dask scheduler answers at {address}" in result.output
+
+
+@pytest.mark.parametrize(
+    "name", ["runs.parquet", "history.parquet", "runs/*/row.json", "runs/*/history.parquet"]
+)
+def test_what_is_damaged_is_named_and_can_be_made_again(kept, name):
+    folder, runs = kept
+    if name.startswith("runs/"):
+        damaged = next(iter(sorted(folder.glob(name))))
+    else:
+        results.collect(folder)
+        damaged = folder / name
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    result = invoke("results", "eight", "--out", folder.parent)
+    assert result.exit_code == 1
+    assert "is damaged" in result.output and "Traceback" not in result.output
+    assert str(damaged if name.endswith("s.parquet") else damaged.parent) in result.output
+    if not name.startswith("runs/"):
+        damaged.unlink()
+        assert len(results.collect(folder)) == len(runs)
+        assert len(pd.read_parquet(folder / "history.parquet")) == len(runs)
+
+
+def test_tables_alone_are_results(kept):
+    """As in a fresh clone: the folders of the runs are not committed."""
+    folder, runs = kept
+    results.collect(folder)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+    outcome = sweep.sweep(runs, folder.parent)
+    assert (len(outcome.present), outcome.done, outcome.failed) == (len(runs), [], [])
+    rows, history = results.load(runs, folder.parent)
+    assert set(rows["arm"]) == set(history["arm"]) == {run.arm for run in runs}
+
+
+def test_what_two_sweeps_collect_at_a_time_is_made_up_for(kept):
+    folder, runs = kept
+    results.collect(folder)
+    history = pd.read_parquet(folder / "history.parquet")
+    history[history["key"] != runs[0].key].to_parquet(
+        folder / "history.parquet"
+    )  # as an overtaken writer leaves it
+    assert len(results.collect(folder)) == len(runs)
+    assert sorted(pd.read_parquet(folder / "history.parquet")["key"]) == sorted(
+        run.key for run in runs
+    )
+
+
+def test_results_are_shown_by_arm_and_a_wrong_metric_is_named(kept, tmp_path):
+    folder, runs = kept
+    sweep._keep(*[*plan.trials("eight", seeds=[1], arms=["small"]), Finished()], folder)
+    sweep._keep(
+        *[
+            *plan.trials("eight", seeds=1, arms=["small"], parameters={"epochs": 7}),
+            Finished(),
+        ],
+        folder,
+    )
+    table = results.summary(results.table("eight", folder.parent), ["score"])
+    small = table[table["arm"] == "small"].to_dict("records")
+    assert {"arm": "small", "changed": "", "seeds": 2, "score": "+1.000 [+1.000, +1.000]"} in small
+    assert {"arm": "small", "changed": "epochs=7", "seeds": 1, "score": "+1.000"} in small
+    for metric in ("scores", "arm"):
+        result = invoke("results", "eight", "--out", folder.parent, "--metric", metric)
+        assert result.exit_code == 1
+        assert f"There is no metric '{metric}'; there are: score, wall_seconds." in result.output
+    assert "eight" in invoke("results", "--out", tmp_path / "empty").output
+    assert (
+        "There are no results of 'eight'"
+        in invoke("results", "eight", "--out", tmp_path / "empty").output
+    )
+    assert "Did you mean 'eight'?" in invoke("results", "eigth", "--out", folder.parent).output
+
+
+def test_a_run_that_diverged_is_not_averaged_away():
+    rows = pd.DataFrame(
+        {
+            "arm": "a",
+            "changed": "",
+            "setting": "s",
+            "seed": range(3),
+            "loss": [1.0, float("nan"), 1.0],
+        }
+    )
+    assert list(results.summary(rows, ["loss"])["loss"]) == ["not finite in 1 of 3"]

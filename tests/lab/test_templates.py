@@ -1,0 +1,171 @@
+"""The templates of the experiments: their form, and that each runs by hand and puts out what a
+sweep collects.
+"""
+
+import json
+from pathlib import Path
+
+import matplotlib
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from course.lab import plan
+
+TEMPLATES = sorted(path.stem for path in plan.TEMPLATES.glob("*.ipynb"))
+SMALL = {"dataset": "digits", "train_size": 400, "validation_size": 150, "epochs": 2}
+ALWAYS = {
+    f"{side}{metric}" for side in ("", "train_", "gap_") for metric in ("accuracy", "loss")
+} | {"seconds"}
+
+
+def cells(name, kind="code"):
+    notebook = nbformat.read(plan.TEMPLATES / f"{name}.ipynb", as_version=4)
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Run a template here, which takes no kernel; its variables, metrics and history."""
+    monkeypatch.chdir(tmp_path)
+
+    def execute(name, **parameters):
+        defaults = plan.template_defaults(name)
+        parameters = {key: value for key, value in SMALL.items() if key in defaults} | parameters
+        variables = {}
+        with matplotlib.rc_context({"backend": "agg"}):
+            for cell in cells(name):
+                exec(cell.source, variables)
+                if "parameters" in cell.metadata.get("tags", ()):
+                    variables |= parameters | {"save_to": str(tmp_path)}
+        row = json.loads(Path("row.json").read_text())
+        assert row["provenance"]["keras"] and row["provenance"]["data"]
+        return variables, row["metrics"], pd.read_parquet("history.parquet")
+
+    return execute
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_form(name):
+    assert "A template, not a lesson" in cells(name, "markdown")[0].source
+    code = cells(name)
+    assert [len(cell.source.splitlines()) > 25 for cell in code].count(True) == 0
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert code[-1].source.splitlines()[-1].startswith("record.save(")
+    tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", ())]
+    assert len(tagged) == 1 and all(
+        "# " in line or " = " in line for line in tagged[0].source.splitlines()
+    )
+    defaults = plan.template_defaults(name)
+    assert {"dataset", "seed", *plan.PLUMBING} <= set(defaults)
+    assert defaults["seed"] == 0 and not any(defaults[name] for name in plan.PLUMBING)
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "exact"])
+def test_runs_by_hand(execute, name):
+    _, metrics, history = execute(name)
+    assert set(metrics) >= ALWAYS
+    assert np.isfinite(list(metrics.values())).all()
+    assert list(history.columns) == ["epoch", "split", "mode", "metric", "value"]
+    last = history.query("split == 'validation' and mode == 'inference' and metric == 'loss'").iloc[
+        -1
+    ]
+    assert last["epoch"] == 2 and last["value"] == metrics["loss"]
+    assert metrics["gap_loss"] == pytest.approx(metrics["loss"] - metrics["train_loss"])
+
+
+def test_the_exact_statements_hold(execute):
+    _, found, history = execute("exact", seed=1)
+    assert not len(history) and list(history.columns) == [
+        "epoch",
+        "split",
+        "mode",
+        "metric",
+        "value",
+    ]
+    zero = [
+        "formula_error",
+        "undo_error",
+        "normalized_mean",
+        "normalized_variance_error",
+        "channel_error",
+        "inference_difference",
+        "inverted_error",
+        "inverted_training_error",
+        "ensemble_error",
+        "per_token_error",
+        "group_norm_all_error",
+    ]
+    assert {name: found[name] for name in zero} == pytest.approx(dict.fromkeys(zero, 0), abs=2e-5)
+    assert found["keras_epsilon"] == 1e-3 and found["normalized_variance_minus_one"] > 1e-4
+    assert found["epsilon_effect"] == pytest.approx(np.sqrt(2e-3 / 1.01e-3) - 1, abs=1e-3)
+    assert found["epsilon_effect_large"] < 1e-3
+    assert found["classic_error"] == pytest.approx(0.3, abs=1e-6)
+    assert found["expectation_error"] == pytest.approx(np.sqrt(2 / np.pi), abs=0.08)
+    assert found["variance_error"] < 0.01
+    assert found["ensemble_deep_error"] > 0.05 and 0.7 < found["ensemble_deep_agreement"] <= 1
+    assert found["layer_norm_all_features_error"] > 0.1
+    assert found["recurrent_mask_constant"] == found["recurrent_drops_state"] == 1
+    assert found["rerun_difference"] < 1e-5 < found["rerun_difference_other_seed"]
+
+
+def test_a_ghost_batch_of_the_whole_batch_is_batch_norm(execute):
+    ghost, metrics, _ = execute("ghost", ghost_size=50, batch_size=50, measure=["recomputed"])
+    plain, expected, _ = execute(
+        "train", options={"norm": "batch"}, batch_size=50, measure=["recomputed"]
+    )
+    assert metrics["loss"] == pytest.approx(expected["loss"], abs=1e-4)
+    assert metrics["recomputed_loss"] == pytest.approx(expected["recomputed_loss"], abs=1e-4)
+    np.testing.assert_allclose(
+        ghost["run"].model.get_weights()[0], plain["run"].model.get_weights()[0], atol=1e-4
+    )
+
+
+def test_each_ghost_batch_has_statistics_of_its_own(execute):
+    variables, *_ = execute("ghost", ghost_size=10, batch_size=50, epochs=1)
+    layer = variables["GhostNorm"](2, momentum=0.5)
+    x = np.array([[1.0], [3.0], [10.0], [30.0]], "float32")  # two ghost batches of two
+    np.testing.assert_allclose(np.array(layer(x, training=True)), [[-1], [1], [-1], [1]], atol=1e-3)
+    assert float(layer.moving_mean[0]) == pytest.approx((0.5 * 0 + 0.5 * 2) * 0.5 + 0.5 * 20)
+    np.testing.assert_allclose(np.array(layer(x[:1])), np.array(layer(x))[:1])
+    with pytest.raises(ValueError, match="divisor of batch_size = 50"):
+        execute("ghost", ghost_size=15, batch_size=50)
+
+
+def test_batches_of_one_class(execute):
+    variables, sorted_ones, _ = execute("leakage", batch_size=30, batches="by_class")
+    labels = variables["images"].y_train[variables["epoch_batches"]()]
+    assert (labels == labels[:, :1]).all() and len(np.unique(labels)) == 10
+    variables, shuffled, _ = execute("leakage", batch_size=30)
+    mixed = variables["images"].y_train[variables["epoch_batches"]()]
+    assert mixed.shape == labels.shape and not (mixed == mixed[:, :1]).all(axis=1).any()
+    assert sorted_ones["accuracy"] < shuffled["accuracy"] - 0.2
+    assert shuffled["batch_accuracy"] > sorted_ones["batch_accuracy"] + 0.2
+    assert shuffled["recomputed_accuracy"] > sorted_ones["recomputed_accuracy"] + 0.2
+    assert 0 <= shuffled["one_class_accuracy"] <= 1
+
+
+def test_the_transformers_differ_in_the_norm_and_start_equal(execute):
+    variables, *_ = execute("transformer", norm="batch", epochs=1)
+    kinds, first = {}, None
+    for norm in ("layer", "batch", "rms", "none"):
+        model = variables["build_transformer"]((8, 8, 1), 10, norm=norm, seed=4)
+        kinds[norm] = [type(layer).__name__ for layer in model.layers]
+        starts = [weight for weight in model.trainable_weights if "kernel" in weight.path]
+        first = first or starts
+        assert all(np.array_equal(one, other) for one, other in zip(first, starts, strict=True))
+    assert (
+        kinds["batch"].count("BatchNormalization")
+        == kinds["layer"].count("LayerNormalization")
+        == 3
+    )
+    assert kinds["rms"].count("RMSNormalization") == kinds["none"].count("Identity") == 3
+    batch = [
+        layer
+        for layer in variables["run"].model.layers
+        if type(layer).__name__ == "BatchNormalization"
+    ]
+    assert len(batch) == 3 and all(layer.momentum == 0.9 for layer in batch)
+    with pytest.raises(ValueError, match="Did you mean 'layer'"):
+        execute("transformer", norm="layers")

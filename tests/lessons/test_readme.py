@@ -1,0 +1,58 @@
+"""The README tells the truth about the lessons, the picture and the commands."""
+
+import base64
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def row_of(lesson):
+    rows = [
+        line
+        for line in README.splitlines()
+        if line.startswith("|") and f"](notebooks/{lesson.name})" in line
+    ]
+    assert len(rows) == 1, f"{lesson.name} stands once in the map"
+    return [cell.strip() for cell in rows[0].strip("|").split("|")]
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+def test_the_map_says_of_each_lesson_what_the_lesson_says(lesson):
+    name, _, minutes, fashion, digits = row_of(lesson)
+    first = nbformat.read(lesson, 4).cells[0].source
+    title = re.match(r"# (.+)", first)[1].replace(" · ", " ")
+    assert name.startswith(f"[{title}]")
+    said = re.search(r"\*\*Minutes\*\*:? *(\d+)", first)[1]
+    assert minutes == said
+    for seconds in (fashion, digits):
+        # Lesson 08 is the longest: to be brought down to a minute like the others.
+        assert 5 <= int(seconds) <= 130, "measured seconds; `python3 run.py test` prints them"
+
+
+def test_links_and_pictures_resolve():
+    for link in re.findall(r"\]\(([^)\s]+)\)", README):
+        assert link.startswith(("http", "#")) or (ROOT / link).is_file(), link
+
+
+def test_the_picture_is_the_one_of_lesson_00():
+    """Replace it when the lesson changes: copy the output of the cell tagged `overview` to
+    docs/overview.png.
+    """
+    cells = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", 4).cells
+    (cell,) = [cell for cell in cells if "overview" in cell.metadata.get("tags", [])]
+    (picture,) = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+    assert base64.b64decode(picture) == (ROOT / "docs" / "overview.png").read_bytes()
+
+
+def test_versions_of_python_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">=3.11,<3.14"
+    assert "Python 3.11, 3.12 or 3.13" in README
+    assert f"version {project['version']}" in README
