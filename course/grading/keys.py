@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from course.grading import values
-from course.grading.tasks import Part, Task, load_tasks
+from course.grading.tasks import Part, Task, TaskError, load_tasks
 from course.lab.files import write_whole
 
 FORMAT = 1  # of the files; raise it when they change
@@ -194,7 +194,7 @@ def each_task(folder, only=None):
             " grade_id."
         )
     if unknown := sorted(set(only or ()) - set(there)):
-        raise ValueError(
+        raise TaskError(
             f"{Path(folder).name} has no task {unknown[0]!r}; it has {', '.join(there)}."
         )
     wanted = [id for id in there if only is None or id in only]

@@ -21,8 +21,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from course.lab.errors import UserError
+
 COMPARE = ("close", "equal", "dropped", "accuracy")
 FIELDS = {"change": list, "source": str, "recognised": bool, "hint": str}  # of a mistake, in TOML
+
+
+class TaskError(UserError, ValueError):
+    """An assignment whose files do not go together; says where, and what to mend."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ def load_tasks(folder):
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    FileNotFoundError, TaskError
         If there is no `grader.py`, or its files do not go together; says which task and mistake.
     """
     folder = Path(folder)
@@ -179,10 +185,10 @@ def load_tasks(folder):
     spec.loader.exec_module(module)
     tasks = {task.id: task for task in module.TASKS}
     if len(tasks) != len(module.TASKS):
-        raise ValueError(f"{path} has two tasks with one id.")
+        raise TaskError(f"{path} has two tasks with one id.")
     for task in tasks.values():
         if task.mistakes or task.alternatives:
-            raise ValueError(
+            raise TaskError(
                 f"{path}, {task.id}: mistakes belong in mistakes.toml, and other right answers in"
                 " alternatives.py."
             )
@@ -218,12 +224,12 @@ def _mistakes(folder, tasks):
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # no TOML, or no UTF-8
-        raise ValueError(f"{folder.name}/{path.name} cannot be read: {error}.") from None
+        raise TaskError(f"{folder.name}/{path.name} cannot be read: {error}.") from None
     answers, mistakes = _answers(folder), {}
     for id, named in entries.items():
         _refuse_unknown(path, id, tasks)
         if not isinstance(named, dict) or not all(isinstance(it, dict) for it in named.values()):
-            raise ValueError(
+            raise TaskError(
                 f"{folder.name}/{path.name}, {id}: begin each mistake with"
                 f' [{id}."its name in a few words"].'
             )
@@ -238,36 +244,34 @@ def _mistake(where, name, entry, answer):
     """One entry of `mistakes.toml`, made from the notebook's answer."""
     for key, value in entry.items():
         if type(value) is not FIELDS.get(key):
-            raise ValueError(
+            raise TaskError(
                 f"{where}: {key} = {value!r} is not understood. A mistake has a hint (text), a"
                 " change (pairs of text) or a source (text), and may have recognised = false."
             )
     if "hint" not in entry or ("change" in entry) == ("source" in entry):
-        raise ValueError(f"{where}: give it a hint, and either a change or a source.")
+        raise TaskError(f"{where}: give it a hint, and either a change or a source.")
     source = entry["source"] if "source" in entry else _changed(where, answer, entry["change"])
     try:
         program = _program(source)
     except SyntaxError as error:
-        raise ValueError(
-            f"{where}: this is no Python: {error.msg} (line {error.lineno})."
-        ) from None
+        raise TaskError(f"{where}: this is no Python: {error.msg} (line {error.lineno}).") from None
     if answer is not None and program == _program(answer):
-        raise ValueError(f"{where}: its program is that of the right answer.")
+        raise TaskError(f"{where}: its program is that of the right answer.")
     return Mistake(name, entry["hint"], source, entry.get("recognised", True))
 
 
 def _changed(where, answer, change):
     """An answer with texts exchanged, one pair after the other, wherever they stand in it."""
     if answer is None:
-        raise ValueError(f"{where}: the notebook has no answer cell with this task's grade_id.")
+        raise TaskError(f"{where}: the notebook has no answer cell with this task's grade_id.")
     for pair in change:
         if not (isinstance(pair, list) and [type(text) for text in pair] == [str, str] and pair[0]):
-            raise ValueError(
+            raise TaskError(
                 f'{where}: write a change as pairs, [["text in the answer", "text instead"]],'
                 f" not {pair!r}."
             )
         if pair[0] not in answer:
-            raise ValueError(
+            raise TaskError(
                 f"{where}: the change no longer applies, since the notebook's answer does not"
                 f" contain {pair[0]!r}."
             )
@@ -297,7 +301,7 @@ def _alternatives(folder, tasks):
         _refuse_unknown(path, id, tasks)
         named = alternatives.setdefault(id, {})
         if not name or name in named:
-            raise ValueError(
+            raise TaskError(
                 f'{folder.name}/{path.name}, {title.strip()!r}: begin each cell with "# %% {id}: "'
                 " and a name of its own."
             )
@@ -307,7 +311,7 @@ def _alternatives(folder, tasks):
 
 def _refuse_unknown(path, id, tasks):
     if id not in tasks:
-        raise ValueError(
+        raise TaskError(
             f"{path.parent.name}/{path.name}: grader.py has no task {id!r}; it has"
             f" {', '.join(tasks)}."
         )
@@ -324,4 +328,4 @@ def _answers(folder):
             for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"The notebook {path} cannot be read: {error!r}.") from None
+        raise TaskError(f"The notebook {path} cannot be read: {error!r}.") from None

@@ -10,9 +10,12 @@ import nbformat
 import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from typer.testing import CliRunner
 
+from course.app import cli
 from course.grading import check as own_check
 from course.grading import keys, prove, release
+from course.lab import files
 
 NAME = "90_made_up"
 ANSWER = '''def normalized(x, epsilon=1e-3):
@@ -217,10 +220,10 @@ def test_the_whole_key_has_hidden_cases_and_its_public_part_has_none(made):
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    keys.write_whole(tmp_path / "file", b"old")
-    monkeypatch.setattr(keys.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
+    files.write_whole(tmp_path / "file", b"old")
+    monkeypatch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
     with pytest.raises(OSError, match="no space"):
-        keys.write_whole(tmp_path / "file", b"new")
+        files.write_whole(tmp_path / "file", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
@@ -393,16 +396,28 @@ def test_the_proof_finds_a_hint_that_stands_twice_and_that_nothing_is_hidden(tmp
     assert "two mistakes have the same hint; no hidden case" in problem
 
 
-def test_the_proof_is_shown(tmp_path, capsys, monkeypatch):
+def test_the_proof_is_shown(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    folder = write(tmp_path) / NAME
-    assert prove.show(folder) == 2
-    shown = capsys.readouterr().out
-    assert "2 to mend" in shown and "give at least 6" in shown and "Look at the unit" not in shown
-    assert prove.show(folder, ["normalized"], said=True) == 1
-    assert "Look at the unit" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="no task 'normal'; it has normalized, drop"):
-        prove.show(folder, ["normal"])
+    solutions = write(tmp_path)
+
+    def command(*arguments):
+        result = CliRunner().invoke(cli.app, ["prove", *arguments, "--solutions", str(solutions)])
+        return result.exit_code, result.output
+
+    code, shown = command(NAME)
+    assert code == 1 and "2 to mend" in shown and "give at least 6" in shown
+    assert "Look at the unit" not in shown
+    assert "Look at the unit" in command(NAME, "normalized", "--said")[1]
+    assert command(NAME, "normal") == (
+        1,
+        f"{NAME} has no task 'normal'; it has normalized, drop.\n",
+    )
+    code, shown = command("99_none")
+    assert code == 1 and "'99_none' is no assignment" in shown
+    monkeypatch.setattr(prove, "LEAST_MISTAKES", 2)
+    monkeypatch.setattr(prove, "LEAST_ALTERNATIVES", 0)
+    code, shown = command(NAME, "normalized")
+    assert code == 0 and "All as it should be" in shown
 
 
 # ---------------------------------------------------------------- drift
@@ -512,22 +527,22 @@ def test_not_yet_is_one_line_without_a_traceback():
 
 def test_missing_and_damaged_checks_are_told_apart(copied, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert check.find_exercise(NAME) == copied
+    assert own_check.find_exercise(NAME) == copied
     with pytest.raises(FileNotFoundError, match="checks of '91_none' were not found"):
-        check.checks("91_none")
+        own_check.checks("91_none")
     (copied / "checks.npz").write_bytes(b"PK damaged")
     with pytest.raises(ValueError, match="cannot be read.*Copy the whole folder"):
-        check.checks(NAME)
+        own_check.checks(NAME)
     (copied / "checks.npz").unlink()
     with pytest.raises(FileNotFoundError, match="Copy the whole folder"):
-        check.checks(NAME)
+        own_check.checks(NAME)
     content = json.loads((copied / "checks.json").read_text())
     (copied / "checks.json").write_text(json.dumps(content | {"format": 99}))
     with pytest.raises(ValueError, match="another version"):
-        check.checks(NAME)
+        own_check.checks(NAME)
     (copied / "checks.json").write_text("{")
     with pytest.raises(ValueError, match="cannot be read"):
-        check.checks(NAME)
+        own_check.checks(NAME)
 
 
 def test_the_checks_of_another_exercise_are_not_taken(copied, monkeypatch):
@@ -535,4 +550,4 @@ def test_the_checks_of_another_exercise_are_not_taken(copied, monkeypatch):
     (other / f"{NAME}.ipynb").unlink()
     monkeypatch.chdir(other)
     with pytest.raises(FileNotFoundError):
-        check.find_exercise(NAME)
+        own_check.find_exercise(NAME)

@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from course.grading import prove, release
-from course.grading.tasks import load_tasks, sources
+from course.grading.tasks import TaskError, load_tasks, sources
 
 GUIDE = release.SOLUTIONS.parent / "docs" / "grading.md"
 
@@ -212,7 +212,7 @@ def of_half(text):
     ],
 )
 def test_a_mistake_that_cannot_be_made_is_told_by_exercise_task_and_name(load, mistakes, message):
-    with pytest.raises(ValueError, match=message) as raised:
+    with pytest.raises(TaskError, match=message) as raised:
         load(mistakes__toml=mistakes)
     assert "\n" not in str(raised.value)
 
@@ -229,7 +229,7 @@ def test_a_mistake_that_cannot_be_made_is_told_by_exercise_task_and_name(load, m
 def test_an_alternative_of_no_task_or_without_a_name_of_its_own_is_refused(
     load, alternatives, message
 ):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(TaskError, match=message):
         load(alternatives__py=alternatives)
 
 
@@ -251,7 +251,7 @@ def test_an_alternative_of_no_task_or_without_a_name_of_its_own_is_refused(
     ],
 )
 def test_an_assignment_whose_files_do_not_go_together_is_refused(load, texts, message):
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    with pytest.raises((TaskError, FileNotFoundError), match=message):
         load(**texts)
 
 
