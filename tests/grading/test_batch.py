@@ -527,7 +527,7 @@ def test_a_regrade_replaces_and_leaves_what_people_entered(copied, solutions, re
 def test_no_old_score_is_left_while_a_regrade_is_under_way(
     copied, solutions, released, monkeypatch
 ):
-    monkeypatch.setattr(grading, "SCHEDULER_SECONDS", 1)
+    monkeypatch.setattr("course.lab.cluster.SCHEDULER_SECONDS", 1)
     submissions, out = copied
     hand_in(submissions, released, ada={})
     with pytest.raises(grading.GradeError, match="No Dask scheduler answers"):
