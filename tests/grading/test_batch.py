@@ -32,6 +32,7 @@ from course.app.cli import lessons as commands
 from course.grading import batch as grading
 from course.grading import keys, release, report
 from course.grading.book import Book, BookError  # noqa: E402
+from course.lab.cluster import ClusterError
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("bwrap"), reason="there is no bubblewrap here"
@@ -530,7 +531,7 @@ def test_no_old_score_is_left_while_a_regrade_is_under_way(
     monkeypatch.setattr("course.lab.cluster.SCHEDULER_SECONDS", 1)
     submissions, out = copied
     hand_in(submissions, released, ada={})
-    with pytest.raises(grading.GradeError, match="No Dask scheduler answers"):
+    with pytest.raises(ClusterError, match="No Dask scheduler answers"):
         grading.grade(
             submissions, out, solutions=solutions, timeout=4, scheduler="tcp://127.0.0.1:9"
         )
