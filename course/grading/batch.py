@@ -174,7 +174,7 @@ class Assignment:
         """Hash of the grader, the assignment, and what else is given as text or plain data."""
         digest = hashlib.sha256()
         for name in GRADING_CODE:
-            digest.update(Path(__file__).with_name("").joinpath(f"{name}.py").read_bytes())
+            digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
         for path in (self.folder / "grader.py", self.folder / f"{self.name}.ipynb"):
             digest.update(path.read_bytes())
         for one in more:

@@ -32,6 +32,7 @@ from course.app.cli import lessons as commands
 from course.grading import batch as grading
 from course.grading import keys, release, report
 from course.grading.book import Book, BookError  # noqa: E402
+from course.lab import cluster as cluster_module
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("bwrap"), reason="there is no bubblewrap here"
@@ -519,7 +520,7 @@ def test_a_regrade_replaces_and_leaves_what_people_entered(copied, solutions, re
 def test_no_old_score_is_left_while_a_regrade_is_under_way(
     copied, solutions, released, monkeypatch
 ):
-    monkeypatch.setattr(grading, "SCHEDULER_SECONDS", 1)
+    monkeypatch.setattr(cluster_module, "SCHEDULER_SECONDS", 1)
     submissions, out = copied
     hand_in(submissions, released, ada={})
     with pytest.raises(grading.GradeError, match="No Dask scheduler answers"):

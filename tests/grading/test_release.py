@@ -205,15 +205,6 @@ def test_the_whole_key_has_hidden_cases_and_its_public_part_has_none(made):
         assert list(by_case) == ["six"]
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    keys.write_whole(tmp_path / "file", b"old")
-    monkeypatch.setattr(keys.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
-    with pytest.raises(OSError, match="no space"):
-        keys.write_whole(tmp_path / "file", b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_bytes() == b"old"
-
-
 # ---------------------------------------------------------------- what is refused
 
 
@@ -492,22 +483,22 @@ def test_not_yet_is_one_line_without_a_traceback():
 
 def test_missing_and_damaged_checks_are_told_apart(copied, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert check.find_exercise(NAME) == copied
+    assert own_check.find_exercise(NAME) == copied
     with pytest.raises(FileNotFoundError, match="checks of '91_none' were not found"):
-        check.checks("91_none")
+        own_check.checks("91_none")
     (copied / "checks.npz").write_bytes(b"PK damaged")
     with pytest.raises(ValueError, match="cannot be read.*Copy the whole folder"):
-        check.checks(NAME)
+        own_check.checks(NAME)
     (copied / "checks.npz").unlink()
     with pytest.raises(FileNotFoundError, match="Copy the whole folder"):
-        check.checks(NAME)
+        own_check.checks(NAME)
     content = json.loads((copied / "checks.json").read_text())
     (copied / "checks.json").write_text(json.dumps(content | {"format": 99}))
     with pytest.raises(ValueError, match="another version"):
-        check.checks(NAME)
+        own_check.checks(NAME)
     (copied / "checks.json").write_text("{")
     with pytest.raises(ValueError, match="cannot be read"):
-        check.checks(NAME)
+        own_check.checks(NAME)
 
 
 def test_the_checks_of_another_exercise_are_not_taken(copied, monkeypatch):
@@ -515,4 +506,4 @@ def test_the_checks_of_another_exercise_are_not_taken(copied, monkeypatch):
     (other / f"{NAME}.ipynb").unlink()
     monkeypatch.chdir(other)
     with pytest.raises(FileNotFoundError):
-        check.find_exercise(NAME)
+        own_check.find_exercise(NAME)
