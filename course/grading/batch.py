@@ -37,7 +37,7 @@ from course.grading.keys import grade_id
 from course.grading.read import Unreadable, read
 from course.grading.release import SOLUTIONS, assignments, release_notebook
 from course.grading.report import Summary, feedback, plain, table
-from course.grading.tasks import load_tasks
+from course.grading.tasks import load_tasks, sources
 from course.lab.cluster import connect
 from course.lab.errors import UserError
 from course.lab.files import write_whole
@@ -175,7 +175,7 @@ class Assignment:
         digest = hashlib.sha256()
         for name in GRADING_CODE:
             digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
-        for path in (self.folder / "grader.py", self.folder / f"{self.name}.ipynb"):
+        for path in sources(self.folder):
             digest.update(path.read_bytes())
         for one in more:
             digest.update(

@@ -151,7 +151,7 @@ def _plain(result):
         arrays = {
             name: value for name, value in result["values"].items() if isinstance(value, np.ndarray)
         }
-        usable = {
+        plain = {
             name: value
             for name, value in arrays.items()
             if value.dtype.kind in values.NUMBERS_AND_TEXT
@@ -166,7 +166,7 @@ def _plain(result):
             error["line"] = None
         return {
             "defined": result["defined"] is True,
-            "values": usable,
+            "values": plain,
             "kinds": kinds,
             "error": error,
             "returned": str(result["returned"]),

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from course.grading import values
-from course.grading.tasks import Part, Task, load_tasks
+from course.grading.tasks import Part, Task, TaskError, load_tasks
 from course.lab.files import write_whole
 
 FORMAT = 1  # of the files; raise it when they change
@@ -192,6 +192,10 @@ def each_task(folder, only=None):
         raise ValueError(
             f"{Path(folder).name}: grader.py has a task {missing[0]!r}, but no answer cell has this"
             " grade_id."
+        )
+    if unknown := sorted(set(only or ()) - set(there)):
+        raise TaskError(
+            f"{Path(folder).name} has no task {unknown[0]!r}; it has {', '.join(there)}."
         )
     wanted = [id for id in there if only is None or id in only]
     namespace = {"__name__": "__main__"}

@@ -1,17 +1,9 @@
 """The grader's own test, for whoever writes an assignment: is what is right judged right, and what
 is wrong recognised?
-
-python -m course.grading.prove solutions/02_batch_norm
-python -m course.grading.prove solutions/02_batch_norm batch_norm_backward
 """
 
-import argparse
-import sys
 from itertools import combinations
 from typing import NamedTuple
-
-from rich.console import Console
-from rich.table import Table
 
 from course.grading import judge, keys
 
@@ -30,7 +22,7 @@ class Row(NamedTuple):
     said: str
 
 
-def prove(folder, only=None):
+def prove(folder, only=None, key=None):
     """Judge all variants of an assignment's answers, here and without a box.
 
     Parameters
@@ -38,66 +30,120 @@ def prove(folder, only=None):
     folder : path
     only : collection of str, optional
         Ids of tasks.
+    key : keys.Key, optional
+        The whole one, if it is made already.
 
     Yields
     ------
     Row
     """
-    in_checks = {
+    points = {
         id: cell.metadata.nbgrader.get("points")
         for cell in keys.read_notebook(folder).cells
         if (id := keys.grade_id(cell))
     }
     for bench in keys.each_task(folder, only):
-        task, key = bench.task, keys.task_key(bench)
-
-        def row(variant, name, results, problem_of, key=key):
-            result = judge.judge(key, results)
-            said = " | ".join(line.message for line in result.lines if line.step is not None)
-            return Row(key.id, variant, name, result.points, result.max, problem_of(result), said)
-
-        counts = [
-            f"{len(found)} {what}; give at least {least}"
-            for what, found, least in (
-                ("mistakes", task.mistakes, LEAST_MISTAKES),
-                ("alternatives", task.alternatives, LEAST_ALTERNATIVES),
-            )
-            if len(found) < least
-        ]
-        if in_checks.get(f"check_{task.id}") != task.points:
-            counts.append(
-                f"the cell check_{task.id} has {in_checks.get(f'check_{task.id}')} points, the"
-                f" parts have {task.points}"
-            )
-        yield row(
-            "answer",
-            "the instructor's",
-            key.right,
-            lambda result: "; ".join([*counts, *_not_full(result)]),
+        id = bench.task.id
+        yield from _rows(
+            bench, key.tasks[id] if key else keys.task_key(bench), points.get(f"check_{id}")
         )
-        for name, source in task.alternatives.items():
-            yield row(
-                "alternative",
-                name,
-                bench.results(source),
-                lambda result: "; ".join(_not_full(result)),
-            )
-        twins = _twins(key)
-        public = key.public()
-        for mistake in key.mistakes:
-            passes = [
-                judge.judge(one, mistake.results).points == key.points for one in (public, key)
-            ]
-            variant = (
-                "mistake (found in hidden cases only)" if passes == [True, False] else "mistake"
-            )
-            yield row(variant, mistake.name, mistake.results, _not_caught(mistake, key, twins))
-        yield row(
-            "stub",
-            "untouched",
-            bench.results(keys.cleared(bench.answer)),
-            lambda result: "gets points" if result.points else "",
+
+
+def show(folder, tasks=None, said=False):
+    """Print what `prove` finds, as a table.
+
+    Parameters
+    ----------
+    folder : path
+    tasks : collection of str, optional
+        Ids; by default all.
+    said : bool
+        Whether to print what the student is told, of all variants and not only where something is
+        to be mended.
+
+    Returns
+    -------
+    int
+        How many variants are not judged as they should be.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table, problems = Table(title=str(folder)), 0
+    for column in ("task", "variant", "name", "points", ""):
+        table.add_column(column, overflow="fold")
+    for row in prove(folder, tasks):
+        problems += bool(row.problem)
+        verdict = f"[bold red]{escape(row.problem)}[/]" if row.problem else "[green]OK[/]"
+        if row.said and (said or row.problem):
+            verdict += f"\n[dim]{escape(row.said)}[/]"
+        table.add_row(
+            row.task,
+            row.variant,
+            escape(row.name),
+            f"{row.points:g}/{row.max:g}",
+            verdict,
+            end_section=row.variant == "stub",
         )
+    Console().print(
+        table, f"[bold red]{problems} to mend.[/]" if problems else "[green]All as it should be.[/]"
+    )
+    return problems
+
+
+def _rows(bench, key, points):
+    """The rows of one task; `points` are those of its check's cell."""
+    task = bench.task
+
+    def row(variant, name, results, problem_of):
+        result = judge.judge(key, results)
+        said = " | ".join(line.message for line in result.lines if line.step is not None)
+        return Row(key.id, variant, name, result.points, result.max, problem_of(result), said)
+
+    yield row(
+        "answer",
+        "the instructor's",
+        key.right,
+        lambda result: "; ".join([*_lacking(task, points), *_not_full(result)]),
+    )
+    for name, source in task.alternatives.items():
+        yield row(
+            "alternative", name, bench.results(source), lambda result: "; ".join(_not_full(result))
+        )
+    twins, public = _twins(key), key.public()
+    for mistake in key.mistakes:
+        hidden_only = (
+            judge.judge(public, mistake.results).points == key.points
+            and judge.judge(key, mistake.results).points < key.points
+        )
+        yield row(
+            "mistake (found in hidden cases only)" if hidden_only else "mistake",
+            mistake.name,
+            mistake.results,
+            _not_caught(mistake, key, twins),
+        )
+    yield row(
+        "stub",
+        "untouched",
+        bench.results(keys.cleared(bench.answer)),
+        lambda result: "gets points" if result.points else "",
+    )
+
+
+def _lacking(task, points):
+    """What an author has still to write, or to make agree."""
+    recognised = sum(mistake.recognised for mistake in task.mistakes)
+    if recognised < LEAST_MISTAKES:
+        yield f"{recognised} mistakes to be recognised; give at least {LEAST_MISTAKES}"
+    if len(task.alternatives) < LEAST_ALTERNATIVES:
+        yield f"{len(task.alternatives)} alternatives; give at least {LEAST_ALTERNATIVES}"
+    if len({mistake.hint for mistake in task.mistakes}) < len(task.mistakes):
+        yield "two mistakes have the same hint"
+    if not task.hidden:
+        yield "no hidden case, so that copied public values are full marks"
+    if points != task.points:
+        yield f"the cell check_{task.id} has {points} points, the parts have {task.points}"
 
 
 def _not_full(result):
@@ -131,48 +177,3 @@ def _twins(key):
             twins.setdefault(one.name, []).append(other.name)
             twins.setdefault(other.name, []).append(one.name)
     return twins
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        prog="python -m course.grading.prove", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("folder", help="such as solutions/02_batch_norm")
-    parser.add_argument("tasks", nargs="*", help="ids; by default all")
-    parser.add_argument(
-        "--said", action="store_true", help="show what the student is told, of all variants"
-    )
-    arguments = parser.parse_args()
-    console = Console()
-    table = Table(title=arguments.folder, show_lines=False)
-    for column in ("task", "variant", "name", "points", ""):
-        table.add_column(column, overflow="fold")
-    problems = 0
-    try:
-        for row in prove(arguments.folder, arguments.tasks or None):
-            problems += bool(row.problem)
-            verdict = f"[bold red]{row.problem}[/]" if row.problem else "[green]OK[/]"
-            shown = (
-                f"{verdict}\n[dim]{row.said.replace('[', '(')}[/]"
-                if (arguments.said or row.problem) and row.said
-                else verdict
-            )
-            table.add_row(
-                row.task,
-                row.variant,
-                row.name,
-                f"{row.points:g}/{row.max:g}",
-                shown,
-                end_section=row.variant == "stub",
-            )
-    except (ValueError, FileNotFoundError) as error:
-        console.print(table, f"[bold red]{error}[/]")
-        return 2
-    console.print(
-        table, f"[bold red]{problems} to mend.[/]" if problems else "[green]All as it should be.[/]"
-    )
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

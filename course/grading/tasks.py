@@ -1,18 +1,34 @@
 """What a graded task is: where to look, what to compare, and the mistakes that people make.
 
 An assignment is a folder of `solutions/`: a notebook with the instructor's answers, and beside it
-`grader.py`, which defines TASKS. Nothing of a task is judged by code that runs beside the
-student's: a *probe* calls what the student has written on the inputs of a *case*, and gives back
-values; what they should have been is computed by the same probe from the instructor's answer, and
-what they would be after each typical mistake from that mistake's own code.
+
+- `grader.py`, which defines TASKS, with their parts and cases,
+- `mistakes.toml`, typical wrong answers: each the notebook's own with a change, and its hint,
+- `alternatives.py`, other right answers, in cells that begin with `# %% task: what is other`.
+
+Nothing of a task is judged by code that runs beside the student's: a *probe* calls what the student
+has written on the inputs of a *case*, and gives back values; what they should have been is computed
+by the same probe from the instructor's answer, and what they would be after each typical mistake
+from that mistake's own code.
 """
 
+import ast
 import importlib.util
+import json
+import re
+import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from course.lab.errors import UserError
+
 COMPARE = ("close", "equal", "dropped", "accuracy")
+FIELDS = {"change": list, "source": str, "recognised": bool, "hint": str}  # of a mistake, in TOML
+
+
+class TaskError(UserError, ValueError):
+    """An assignment whose files do not go together; says where, and what to mend."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +113,6 @@ class Task:
         argument. They go to the student with the release.
     hidden : mapping of str to mapping
         More cases, which only the judge has.
-    mistakes : tuple of Mistake
-        At least six.
-    alternatives : mapping of str to str
-        Other right answers, by what is other about them; at least three.
     probe : str
         Source of `probe(student, inputs)`, which returns a mapping from the names of the parts to
         values; `student` looks names up in the student's notebook. It goes to the student with the
@@ -111,16 +123,21 @@ class Task:
         as dropped or accuracy to their references (see Part). Called like a probe, with the
         instructor's notebook as student, outside the box: a function of `grader.py`, no text. What
         it says of public cases goes to the student with the release.
+    mistakes : tuple of Mistake
+        At least six, read from `mistakes.toml`.
+    alternatives : mapping of str to str
+        Other right answers, by what is other about them; at least three, read from
+        `alternatives.py`.
     """
 
     id: str
     parts: tuple[Part, ...]
     cases: Mapping[str, Mapping]
     hidden: Mapping[str, Mapping]
-    mistakes: tuple[Mistake, ...]
-    alternatives: Mapping[str, str] = field(default_factory=dict)
     probe: str = ""
     reference: Callable | None = None
+    mistakes: tuple[Mistake, ...] = ()
+    alternatives: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         random = [part.name for part in self.parts if part.compare in ("dropped", "accuracy")]
@@ -156,16 +173,159 @@ def load_tasks(folder):
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there is no `grader.py`, or two tasks have one id.
+    FileNotFoundError, TaskError
+        If there is no `grader.py`, or its files do not go together; says which task and mistake.
     """
-    path = Path(folder) / "grader.py"
+    folder = Path(folder)
+    path = folder / "grader.py"
     if not path.is_file():
-        raise FileNotFoundError(f"{Path(folder).name!r} is no assignment: there is no {path}.")
-    spec = importlib.util.spec_from_file_location(f"grader_of_{Path(folder).name}", path)
+        raise FileNotFoundError(f"{folder.name!r} is no assignment: there is no {path}.")
+    spec = importlib.util.spec_from_file_location(f"grader_of_{folder.name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     tasks = {task.id: task for task in module.TASKS}
     if len(tasks) != len(module.TASKS):
-        raise ValueError(f"{path} has two tasks with one id.")
-    return tasks
+        raise TaskError(f"{path} has two tasks with one id.")
+    for task in tasks.values():
+        if task.mistakes or task.alternatives:
+            raise TaskError(
+                f"{path}, {task.id}: mistakes belong in mistakes.toml, and other right answers in"
+                " alternatives.py."
+            )
+    mistakes, alternatives = _mistakes(folder, tasks), _alternatives(folder, tasks)
+    return {
+        id: replace(task, mistakes=mistakes.get(id, ()), alternatives=alternatives.get(id, {}))
+        for id, task in tasks.items()
+    }
+
+
+def sources(folder):
+    """The files that make up an assignment: what depends on it is stale when one of them changes.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    list of pathlib.Path
+        Sorted by name.
+    """
+    return sorted(
+        path for path in Path(folder).iterdir() if path.suffix in (".py", ".toml", ".ipynb")
+    )
+
+
+def _mistakes(folder, tasks):
+    """What `mistakes.toml` lists: mistakes by task."""
+    path = folder / "mistakes.toml"
+    if not path.is_file():
+        return {}
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise TaskError(f"{folder.name}/{path.name} cannot be read: {error}.") from None
+    answers, mistakes = _answers(folder), {}
+    for id, named in entries.items():
+        _refuse_unknown(path, id, tasks)
+        if not isinstance(named, dict) or not all(isinstance(it, dict) for it in named.values()):
+            raise TaskError(
+                f"{folder.name}/{path.name}, {id}: begin each mistake with"
+                f' [{id}."its name in a few words"].'
+            )
+        mistakes[id] = tuple(
+            _mistake(f"{folder.name}, {id}, mistake {name!r}", name, entry, answers.get(id))
+            for name, entry in named.items()
+        )
+    return mistakes
+
+
+def _mistake(where, name, entry, answer):
+    """One entry of `mistakes.toml`, made from the notebook's answer."""
+    for key, value in entry.items():
+        if type(value) is not FIELDS.get(key):
+            raise TaskError(
+                f"{where}: {key} = {value!r} is not understood. A mistake has a hint (text), a"
+                " change (pairs of text) or a source (text), and may have recognised = false."
+            )
+    if "hint" not in entry or ("change" in entry) == ("source" in entry):
+        raise TaskError(f"{where}: give it a hint, and either a change or a source.")
+    source = entry["source"] if "source" in entry else _changed(where, answer, entry["change"])
+    try:
+        program = _program(source)
+    except SyntaxError as error:
+        raise TaskError(f"{where}: this is no Python: {error.msg} (line {error.lineno}).") from None
+    if answer is not None and program == _program(answer):
+        raise TaskError(f"{where}: its program is that of the right answer.")
+    return Mistake(name, entry["hint"], source, entry.get("recognised", True))
+
+
+def _changed(where, answer, change):
+    """An answer with texts exchanged, one pair after the other, wherever they stand in it."""
+    if answer is None:
+        raise TaskError(f"{where}: the notebook has no answer cell with this task's grade_id.")
+    for pair in change:
+        if not (isinstance(pair, list) and [type(text) for text in pair] == [str, str] and pair[0]):
+            raise TaskError(
+                f'{where}: write a change as pairs, [["text in the answer", "text instead"]],'
+                f" not {pair!r}."
+            )
+        if pair[0] not in answer:
+            raise TaskError(
+                f"{where}: the change no longer applies, since the notebook's answer does not"
+                f" contain {pair[0]!r}."
+            )
+        answer = answer.replace(*pair)
+    return answer
+
+
+def _program(source):
+    """What a source does: its syntax tree, without docstrings, comments and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.FunctionDef | ast.ClassDef)
+        if documented and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)
+
+
+def _alternatives(folder, tasks):
+    """What `alternatives.py` holds: sources by task and by what is other about them."""
+    path = folder / "alternatives.py"
+    if not path.is_file():
+        return {}
+    _, *cells = re.split(r"(?m)^# %%(.*)\n", path.read_text(encoding="utf-8"))
+    alternatives = {}
+    for title, source in zip(cells[::2], cells[1::2], strict=True):
+        id, _, name = title.strip().partition(": ")
+        _refuse_unknown(path, id, tasks)
+        named = alternatives.setdefault(id, {})
+        if not name or name in named:
+            raise TaskError(
+                f'{folder.name}/{path.name}, {title.strip()!r}: begin each cell with "# %% {id}: "'
+                " and a name of its own."
+            )
+        named[name] = source.strip() + "\n"
+    return alternatives
+
+
+def _refuse_unknown(path, id, tasks):
+    if id not in tasks:
+        raise TaskError(
+            f"{path.parent.name}/{path.name}: grader.py has no task {id!r}; it has"
+            f" {', '.join(tasks)}."
+        )
+
+
+def _answers(folder):
+    """Sources of the notebook's cells, by their grade_id."""
+    path = folder / f"{folder.name}.ipynb"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder.name!r} is no assignment: there is no {path}.")
+    try:
+        return {
+            cell["metadata"].get("nbgrader", {}).get("grade_id"): "".join(cell["source"])
+            for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TaskError(f"The notebook {path} cannot be read: {error!r}.") from None

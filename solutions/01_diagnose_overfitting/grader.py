@@ -1,18 +1,10 @@
-"""Assignment 01: what is compared, on which inputs, and the mistakes that people make.
-
-A mistake is the right answer with one thing changed, so that the change can be seen.
-"""
+"""Assignment 01: what is compared, and on which inputs."""
 
 import numpy as np
 
-from course.grading.tasks import Mistake, Part, Task
+from course.grading.tasks import Part, Task
 
 # ---------------------------------------------------------------- 1. overfitting_gap
-
-GAP = """def overfitting_gap(train_loss, validation_loss, last=5):
-    gap = validation_loss - train_loss
-    return gap[-last:].mean()
-"""
 
 
 def _curves(seed, epochs, rise, dtype="float64"):
@@ -38,115 +30,10 @@ overfitting_gap = Task(
         "the gap changes its sign": {**_curves(6, 10, -0.004), "last": 5},
         "validation far below training": {**_curves(7, 7, -0.04), "last": 2},
     },
-    mistakes=(
-        Mistake(
-            "training minus validation",
-            "Your gap has the wrong sign: a network that has overfitted gets a negative number from you. Look up in "
-            "lesson 00 what is subtracted from what, and test with a validation loss that is plainly the larger.",
-            GAP.replace("validation_loss - train_loss", "train_loss - validation_loss"),
-        ),
-        Mistake(
-            "absolute value of the gap",
-            "You have thrown the sign away. Where the validation loss is the lower one, the gap is negative, and "
-            "that is news: it can mean that the two losses were not measured in the same mode.",
-            GAP.replace("gap[-last:].mean()", "abs(gap[-last:].mean())"),
-        ),
-        Mistake(
-            "the last epoch only",
-            "You report one epoch. A single epoch is noisy, which is why `last` says over how many the mean is to "
-            "be taken.",
-            GAP.replace("gap[-last:].mean()", "gap[-1]"),
-        ),
-        Mistake(
-            "all epochs",
-            "Your mean runs over the whole training, so that the first epochs, when nothing had been learnt yet, "
-            "dilute the gap at the end.",
-            GAP.replace("gap[-last:]", "gap"),
-        ),
-        Mistake(
-            "the first epochs",
-            "You have taken epochs from the wrong end of the curves. Print the slice that you average, for an array "
-            "of five numbers.",
-            GAP.replace("gap[-last:]", "gap[:last]"),
-        ),
-        Mistake(
-            "the final epoch is left out",
-            "One epoch is missing: your slice ends before the final one. Print it for an array of five numbers.",
-            GAP.replace("gap[-last:]", "gap[-last - 1:-1]"),
-        ),
-        Mistake(
-            "difference of the two lowest losses",
-            "You compare the best epoch of one curve with the best epoch of the other, and these are different "
-            "networks: the weights of different epochs. A gap belongs to one network at a time.",
-            GAP.replace("gap[-last:].mean()", "validation_loss.min() - train_loss.min()"),
-        ),
-        Mistake(
-            "ratio in place of the difference",
-            "You divide one loss by the other. The gap is a difference, in nats; a ratio explodes when the training "
-            "loss comes near 0.",
-            GAP.replace("validation_loss - train_loss", "validation_loss / train_loss"),
-        ),
-        Mistake(
-            "the gap at the best epoch",
-            "You report the gap where the validation loss was lowest. That is the network that early stopping would "
-            "keep (task 2); here the question is where the training has ended.",
-            GAP.replace("gap[-last:].mean()", "gap[validation_loss.argmin()]"),
-        ),
-    ),
-    alternatives={
-        "a loop and plain numbers": """def overfitting_gap(train_loss, validation_loss, last=5):
-    total = 0.0
-    for epoch in range(len(train_loss) - last, len(train_loss)):
-        total += float(validation_loss[epoch]) - float(train_loss[epoch])
-    return total / last
-""",
-        "float32": """def overfitting_gap(train_loss, validation_loss, last=5):
-    train, validation = np.float32(train_loss), np.float32(validation_loss)
-    return np.mean(validation[-last:], dtype="float32") - np.mean(train[-last:], dtype="float32")
-""",
-        "a helper, a warning and prints": """import warnings
-
-
-def late(curve, last):
-    warnings.warn("taking the mean of a curve")
-    print("the last epochs:", curve[-last:])
-    return np.average(curve[-last:])
-
-
-def overfitting_gap(train_loss, validation_loss, last=5):
-    return late(np.asarray(validation_loss), last) - late(np.asarray(train_loss), last)
-""",
-        "written into its arguments": """def overfitting_gap(train_loss, validation_loss, last=5):
-    validation_loss -= train_loss
-    return validation_loss[::-1][:last].sum() / last
-""",
-    },
 )
 
 # ---------------------------------------------------------------- 2. early_stopping
 
-STOP = """def early_stopping(validation_loss, patience):
-    best = 0
-    for epoch in range(1, len(validation_loss)):
-        if validation_loss[epoch] < validation_loss[best]:
-            best = epoch
-        elif epoch - best >= patience:
-            return best, epoch + 1
-    return best, len(validation_loss)
-"""
-
-# The same with a counter, for the mistakes that people make with it.
-STOP_COUNTER = """def early_stopping(validation_loss, patience):
-    best, waited = 0, 0
-    for epoch in range(1, len(validation_loss)):
-        if validation_loss[epoch] < validation_loss[best]:
-            best, waited = epoch, 0
-        else:
-            waited += 1
-            if waited >= patience:
-                return best, epoch + 1
-    return best, len(validation_loss)
-"""
 
 early_stopping = Task(
     id="early_stopping",
@@ -190,105 +77,9 @@ early_stopping = Task(
             "patience": 3,
         },
     },
-    mistakes=(
-        Mistake(
-            "the highest loss",
-            "You keep the epoch with the highest validation loss. Of an accuracy the highest is best; of a loss?",
-            STOP.replace("[epoch] < validation_loss[best]", "[epoch] > validation_loss[best]"),
-        ),
-        Mistake(
-            "the lowest loss of the whole curve",
-            "Your epoch may lie beyond the point at which training had stopped. Early stopping cannot know the "
-            "future: go through the epochs in order, and decide after each with what is known by then.",
-            """def early_stopping(validation_loss, patience):
-    best = int(np.argmin(validation_loss))
-    return best, min(best + patience + 1, len(validation_loss))
-""",
-        ),
-        Mistake(
-            "keeps the last epoch",
-            "You keep the weights of the epoch in which training stopped. By then the loss had not improved for "
-            "`patience` epochs, so these weights are not the best ones. (Keras does the same unless it is given "
-            "`restore_best_weights=True`.)",
-            STOP.replace("return best, epoch + 1", "return epoch, epoch + 1").replace(
-                "return best, len(validation_loss)",
-                "return len(validation_loss) - 1, len(validation_loss)",
-            ),
-        ),
-        Mistake(
-            "the counter is never set back",
-            "You count all epochs without improvement since the start. Patience is about epochs in a row: what "
-            "must happen to the counter when the loss improves?",
-            STOP_COUNTER.replace("best, waited = epoch, 0", "best = epoch"),
-        ),
-        Mistake(
-            "compared with the epoch before",
-            "You compare each loss with the one just before it. A loss that falls after a bump is no improvement as "
-            "long as it stays above the best so far. Follow the first case by hand.",
-            STOP_COUNTER.replace("< validation_loss[best]", "< validation_loss[epoch - 1]"),
-        ),
-        Mistake(
-            "patience longer by one",
-            "You train one epoch too long. With a patience of 1 training stops after the first epoch that is not "
-            "better.",
-            STOP.replace("epoch - best >= patience", "epoch - best > patience"),
-        ),
-        Mistake(
-            "a tie counts as an improvement",
-            "You count the same loss again as an improvement. It is not lower; the third case has such a tie.",
-            STOP.replace("< validation_loss[best]", "<= validation_loss[best]"),
-        ),
-        Mistake(
-            "epochs counted from one",
-            "Your epoch is too large by one. What is asked for is an index, with which the weights can be found in "
-            "a list: the first epoch has the index 0.",
-            STOP.replace("return best,", "return best + 1,"),
-        ),
-        Mistake(
-            "the last trained epoch is not counted",
-            "You return the index of the epoch in which training stopped where the number of trained epochs is "
-            "asked for. If it stops in the epoch with the index 4, how many were trained?",
-            STOP.replace("return best, epoch + 1", "return best, epoch").replace(
-                "return best, len(validation_loss)", "return best, len(validation_loss) - 1"
-            ),
-        ),
-    ),
-    alternatives={
-        "with a counter": STOP_COUNTER,
-        "the lowest loss as a number": """def early_stopping(validation_loss, patience):
-    lowest, best, waited, trained = float("inf"), None, 0, 0
-    for epoch, loss in enumerate(validation_loss):
-        trained += 1
-        if loss < lowest:
-            lowest, best, waited = loss, epoch, 0
-        else:
-            waited += 1
-        if waited == patience:
-            break
-    return np.int64(best), np.array(trained)
-""",
-        "without a loop": """def early_stopping(validation_loss, patience):
-    epochs = np.arange(len(validation_loss))
-    best_so_far = np.array([np.argmin(validation_loss[: epoch + 1]) for epoch in epochs])
-    stops = np.flatnonzero(epochs - best_so_far >= patience)
-    trained = stops[0] + 1 if len(stops) else len(epochs)
-    return [best_so_far[trained - 1], trained]
-""",
-    },
 )
 
 # ---------------------------------------------------------------- 3. diagnose
-
-DIAGNOSE = """def diagnose(logged, train, validation, target, smallest):
-    def verdict(train):
-        if train > target + smallest:
-            return "underfits"
-        if validation - train > smallest:
-            return "overfits"
-        return "fits"
-
-    return verdict(train), verdict(logged) != verdict(train)
-"""
 
 
 def _losses(logged, train, validation, target=0.4, smallest=0.05):
@@ -326,111 +117,9 @@ diagnose = Task(
         "log below the honest loss": _losses(0.31, 0.38, 0.41, target=0.3, smallest=0.05),
         "validation much the lower": _losses(0.35, 0.34, 0.10, target=0.4, smallest=0.05),
     },
-    mistakes=(
-        Mistake(
-            "the logged loss taken for the training loss",
-            "Your verdict rests on the loss that `fit` logs. It was measured with dropout on, the validation loss "
-            "with dropout off: their difference says nothing about overfitting (lesson 04, section 5).",
-            DIAGNOSE.replace("return verdict(train),", "return verdict(logged),"),
-        ),
-        Mistake(
-            "absolute gap",
-            "You call a network overfitted whose validation loss is lower than its training loss. The sign of the "
-            "gap matters.",
-            DIAGNOSE.replace("validation - train > smallest", "abs(validation - train) > smallest"),
-        ),
-        Mistake(
-            "gap with the wrong sign",
-            'You say "overfits" where the training loss is the higher one. Which of the two losses is higher when '
-            "examples have been learnt by heart?",
-            DIAGNOSE.replace("validation - train > smallest", "train - validation > smallest"),
-        ),
-        Mistake(
-            "underfitting judged by the validation loss",
-            'You say "underfits" because the validation loss misses the target. Underfitting means that the '
-            "network cannot even fit the examples that it was trained on: which loss shows that?",
-            DIAGNOSE.replace("if train > target + smallest:", "if validation > target + smallest:"),
-        ),
-        Mistake(
-            "the gap is judged first",
-            'Where a network misses the target on its training examples and has a gap, you say "overfits". The '
-            "order of the rules counts: a network that has not learnt yet needs something else first than "
-            "regularisation.",
-            """def diagnose(logged, train, validation, target, smallest):
-    def verdict(train):
-        if validation - train > smallest:
-            return "overfits"
-        if train > target + smallest:
-            return "underfits"
-        return "fits"
-
-    return verdict(train), verdict(logged) != verdict(train)
-""",
-        ),
-        Mistake(
-            "every gap is overfitting",
-            "You call every positive gap overfitting. There nearly always is a small one; `smallest` says from "
-            "where on it matters.",
-            DIAGNOSE.replace("validation - train > smallest", "validation - train > 0"),
-        ),
-        Mistake(
-            "every miss of the target is underfitting",
-            "You allow no margin at the target. `smallest` is the least difference that matters, there as well as "
-            "for the gap.",
-            DIAGNOSE.replace("train > target + smallest", "train > target"),
-        ),
-        Mistake(
-            "misleads whenever the logged loss is higher",
-            "A logged loss above the honest one is normal with dropout, and does not always do harm. The log "
-            "misleads if whoever uses it comes to another verdict.",
-            DIAGNOSE.replace("verdict(logged) != verdict(train)", "logged > train"),
-        ),
-        Mistake(
-            "misleads whenever validation looks better",
-            "You say that the log misleads where the validation loss lies below the logged one. That is the most "
-            "striking form, not the only one. Ask what somebody would conclude from the log, and whether it differs "
-            "from the honest verdict.",
-            DIAGNOSE.replace("verdict(logged) != verdict(train)", "validation < logged"),
-        ),
-    ),
-    alternatives={
-        "chained conditions": """def diagnose(logged, train, validation, target, smallest):
-    verdicts = []
-    for loss in (train, logged):
-        verdicts.append(
-            "underfits" if loss - target > smallest else "overfits" if validation > loss + smallest else "fits"
-        )
-    return verdicts[0], len(set(verdicts)) == 2
-""",
-        "NumPy's select": """def diagnose(logged, train, validation, target, smallest):
-    loss = np.array([logged, train])
-    found = np.select([loss > target + smallest, validation - loss > smallest], ["underfits", "overfits"], "fits")
-    return str(found[1]), np.bool_(found[0] != found[1])
-""",
-        "a helper, and a list": """def rule(train, validation, target, smallest):
-    print(train, validation)
-    if train > target + smallest:
-        return "under" + "fits"
-    return "overfits" if validation - train > smallest else "fits"
-
-
-def diagnose(logged, train, validation, target, smallest):
-    honest = rule(train, validation, target, smallest)
-    return [honest, not honest == rule(logged, validation, target, smallest)]
-""",
-    },
 )
 
 # ---------------------------------------------------------------- 4. paired_interval
-
-PAIRED = """def paired_interval(a, b):
-    difference = a - b
-    n = len(difference)
-    error = difference.std(ddof=1) / np.sqrt(n)
-    half = T_975[n - 1] * error
-    mean = difference.mean()
-    return mean, mean - half, mean + half
-"""
 
 
 def _seeds(seed, count, effect, spread=0.05, between=0.2, dtype="float64"):
@@ -467,105 +156,9 @@ paired_interval = Task(
             "b": np.array([2.0, 3.0, 0.75]),
         },
     },
-    mistakes=(
-        Mistake(
-            "unpaired",
-            "Your interval is that of two independent groups. Both runs of a pair share their seed, and what they "
-            "share drops out of their difference: so form the differences first. (Your mean is right, and your "
-            "interval usually too wide.)",
-            PAIRED.replace(
-                "error = difference.std(ddof=1) / np.sqrt(n)",
-                "error = np.sqrt((a.var(ddof=1) + b.var(ddof=1)) / n)",
-            ),
-        ),
-        Mistake(
-            "standard deviation for standard error",
-            "Your interval says how much single differences scatter. The question is how well their mean is "
-            "known, and that gets better with the number of seeds.",
-            PAIRED.replace("/ np.sqrt(n)", ""),
-        ),
-        Mistake(
-            "divided by n and not by its root",
-            "Your interval shrinks too fast as seeds are added. The variance of a mean falls with the number of "
-            "values; what does its standard deviation do?",
-            PAIRED.replace("/ np.sqrt(n)", "/ n"),
-        ),
-        Mistake(
-            "z in place of t",
-            "You have taken the factor of the normal distribution, 1.96. That is for a spread that is known; here "
-            "it is itself estimated, from a handful of seeds, and the interval must be wider for it.",
-            PAIRED.replace("T_975[n - 1]", "1.96"),
-        ),
-        Mistake(
-            "spread divided by n",
-            "Your spread of the differences is too small: you divide by n, while the deviations are taken from the "
-            "mean of the same n values. NumPy's `std` does that unless it is told otherwise.",
-            PAIRED.replace("difference.std(ddof=1)", "difference.std()"),
-        ),
-        Mistake(
-            "n degrees of freedom",
-            "You have looked up the factor at n degrees of freedom. One is used up by the mean of the differences.",
-            PAIRED.replace("T_975[n - 1]", "T_975[n]"),
-        ),
-        Mistake(
-            "b minus a",
-            "Your difference has the wrong sign: `a` is the arm with the change, `b` the one it is compared with.",
-            PAIRED.replace("a - b", "b - a"),
-        ),
-        Mistake(
-            "half of the half width",
-            "Your interval is half as wide as it should be: the factor times the standard error is the distance "
-            "from the mean to each end.",
-            PAIRED.replace("T_975[n - 1] * error", "T_975[n - 1] * error / 2"),
-        ),
-        Mistake(
-            "sorted before pairing",
-            "You have sorted the two arms. That leaves their means alone and makes new pairs: lowest with lowest. A "
-            "pair is what shares a seed, and that is told by the position.",
-            PAIRED.replace("a - b", "np.sort(a) - np.sort(b)"),
-        ),
-    ),
-    alternatives={
-        "SciPy": """def paired_interval(a, b):
-    from scipy import stats
-
-    difference = np.asarray(a, "float64") - np.asarray(b, "float64")
-    half = stats.t.ppf(0.975, len(a) - 1) * stats.sem(difference)
-    return difference.mean(), difference.mean() - half, difference.mean() + half
-""",
-        "the standard library": """import statistics
-
-
-def paired_interval(a, b):
-    difference = [float(x) - float(y) for x, y in zip(a, b)]
-    mean = statistics.mean(difference)
-    half = T_975[len(difference) - 1] * statistics.stdev(difference) / len(difference) ** 0.5
-    return [mean, mean - half, mean + half]
-""",
-        "float32, and a warning": """def paired_interval(a, b):
-    import warnings
-
-    warnings.warn("few seeds")
-    difference = np.subtract(a, b, dtype="float32")
-    n = difference.size
-    variance = ((difference - difference.mean()) ** 2).sum() / (n - 1)
-    ends = difference.mean() + np.float32(T_975[n - 1]) * np.sqrt(variance / n) * np.float32([-1, 1])
-    return difference.mean(), ends[0], ends[1]
-""",
-    },
 )
 
 # ---------------------------------------------------------------- 5. verdict
-
-VERDICT = """def verdict(low, high, smallest):
-    if low > smallest:
-        return "higher"
-    if high < -smallest:
-        return "lower"
-    if low >= -smallest and high <= smallest:
-        return "no difference that matters"
-    return "undecided"
-"""
 
 
 def _interval(low, high, smallest=0.01):
@@ -593,105 +186,6 @@ verdict = Task(
         "wide and centred": _interval(-0.06, 0.06, 0.05),
         "far below, other units": _interval(-9.0, -2.0, 1.0),
         "close to 0, other units": _interval(-0.7, 0.9, 1.0),
-    },
-    mistakes=(
-        Mistake(
-            "not shown taken for not there",
-            'You say "no difference that matters" where the interval leaves it open. That needs the whole '
-            "interval within ± `smallest`; an interval that reaches beyond only says that these seeds cannot tell.",
-            VERDICT.replace(
-                "low >= -smallest and high <= smallest", "low <= smallest and high >= -smallest"
-            ),
-        ),
-        Mistake(
-            "compared with 0",
-            "You compare the ends with 0. A difference can be beyond doubt and still too small to matter: "
-            "`smallest` is the line to be crossed.",
-            VERDICT.replace("low > smallest", "low > 0").replace("high < -smallest", "high < 0"),
-        ),
-        Mistake(
-            "judged by the middle of the interval",
-            'You judge by the mean alone, so you never answer "undecided". What the interval is for is how far '
-            "from the mean the truth may lie.",
-            """def verdict(low, high, smallest):
-    mean = (low + high) / 2
-    if mean > smallest:
-        return "higher"
-    if mean < -smallest:
-        return "lower"
-    return "no difference that matters"
-""",
-        ),
-        Mistake(
-            "one end suffices",
-            'You say "higher" or "lower" as soon as one end of the interval lies beyond `smallest`. The other '
-            "end is just as possible.",
-            VERDICT.replace("low > smallest", "high > smallest").replace(
-                "high < -smallest", "low < -smallest"
-            ),
-        ),
-        Mistake(
-            "higher and lower swapped",
-            '"Higher" and "lower" are the wrong way round. Try an interval from 3 to 4.',
-            VERDICT.replace('"higher"', '"?"')
-            .replace('"lower"', '"higher"')
-            .replace('"?"', '"lower"'),
-        ),
-        Mistake(
-            "undecided whenever 0 is inside",
-            'You answer "undecided" whenever 0 lies in the interval. A narrow interval around 0 decides a lot: '
-            "it excludes every difference that would matter.",
-            VERDICT.replace(
-                "    if low >= -smallest",
-                '    if low < 0 < high:\n        return "undecided"\n    if low >= -smallest',
-            ),
-        ),
-        Mistake(
-            "decided whenever 0 is outside",
-            "You treat an interval that leaves 0 out, and reaches beyond `smallest` on one side only in part, as "
-            "decided. Part of it lies where the difference would not matter.",
-            """def verdict(low, high, smallest):
-    if low >= -smallest and high <= smallest:
-        return "no difference that matters"
-    if low > 0:
-        return "higher"
-    if high < 0:
-        return "lower"
-    return "undecided"
-""",
-        ),
-        Mistake(
-            "no line on the negative side",
-            "Below 0 your line is in the wrong place: a difference of -0.05 is as large as one of 0.05, so "
-            "`smallest` needs a sign there.",
-            VERDICT.replace("high < -smallest", "high < smallest"),
-        ),
-    ),
-    alternatives={
-        "the other order": """def verdict(low, high, smallest):
-    if max(abs(low), abs(high)) <= smallest:
-        return "no difference that matters"
-    if -smallest <= low <= smallest or -smallest <= high <= smallest or low < 0 < high:
-        return "undecided"
-    return "higher" if low > 0 else "lower"
-""",
-        "NumPy's text": """def verdict(low, high, smallest):
-    rules = [low > smallest, high < -smallest, np.all(np.abs([low, high]) <= smallest)]
-    return np.select(rules, ["higher", "lower", "no difference that matters"], "undecided")
-""",
-        "by the places of the ends": """import warnings
-
-WORDS = {(1, 1): "higher", (-1, -1): "lower", (0, 0): "no difference that matters"}
-
-
-def place(end, smallest):
-    warnings.warn("looking up a place", DeprecationWarning)
-    return int(end > smallest) - int(end < -smallest)
-
-
-def verdict(low, high, smallest):
-    return WORDS.get((place(low, smallest), place(high, smallest)), "undecided")
-""",
     },
 )
 

@@ -32,7 +32,6 @@ from course.app.cli import lessons as commands
 from course.grading import batch as grading
 from course.grading import keys, release, report
 from course.grading.book import Book, BookError  # noqa: E402
-from course.lab import cluster as cluster_module
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("bwrap"), reason="there is no bubblewrap here"
@@ -40,23 +39,30 @@ pytestmark = pytest.mark.skipif(
 NAME = "91_tiny"
 GRADER = """
 import numpy as np
-from course.grading.tasks import Mistake, Part, Task
+from course.grading.tasks import Part, Task
 
 centred = Task(
     id="centred",
     parts=(Part("value", 2, "the centred values"),),
     cases={"three": {"x": np.array([1.0, 2.0, 6.0])}},
     hidden={"secret case": {"x": np.array([4.25, 8.5, 1.125, 7.0])}},
-    mistakes=(Mistake("median instead of mean", "Is it the MEDIAN-HINT?", "def centred(x):\\n    return x - np.median(x)"),),
 )
 variance = Task(
     id="variance",
     parts=(Part("value", 3, "the variance"),),
     cases={"three": {"x": np.array([1.0, 2.0, 6.0])}},
     hidden={"secret case": {"x": np.array([4.25, 8.5, 1.125, 7.0])}},
-    mistakes=(Mistake("n - 1", "What do you divide by?", "def variance(x):\\n    return x.var(ddof=1)"),),
 )
 TASKS = (centred, variance)
+"""
+MISTAKES = """
+[centred."median instead of mean"]
+change = [['x.mean()', 'np.median(x)']]
+hint = "Is it the MEDIAN-HINT?"
+
+[variance."n - 1"]
+change = [['x.var()', 'x.var(ddof=1)']]
+hint = "What do you divide by?"
 """
 RIGHT = {
     "centred": "def centred(x):\n    return x - x.mean()",
@@ -100,6 +106,7 @@ def solutions(tmp_path_factory):
     (folder / NAME).mkdir()
     nbformat.write(new_notebook(cells=cells), folder / NAME / f"{NAME}.ipynb")
     (folder / NAME / "grader.py").write_text(GRADER)
+    (folder / NAME / "mistakes.toml").write_text(MISTAKES)
     return folder
 
 
@@ -520,7 +527,7 @@ def test_a_regrade_replaces_and_leaves_what_people_entered(copied, solutions, re
 def test_no_old_score_is_left_while_a_regrade_is_under_way(
     copied, solutions, released, monkeypatch
 ):
-    monkeypatch.setattr(cluster_module, "SCHEDULER_SECONDS", 1)
+    monkeypatch.setattr("course.lab.cluster.SCHEDULER_SECONDS", 1)
     submissions, out = copied
     hand_in(submissions, released, ada={})
     with pytest.raises(grading.GradeError, match="No Dask scheduler answers"):
@@ -656,8 +663,10 @@ def test_a_key_is_kept_for_the_next_batch_and_made_anew_when_it_is_damaged_or_ol
     (folder / "grader.py").write_text(text.replace("4.25", "5.25"))
     before = right()
     assert len(made) == 3 and [*(tmp_path / "kept").iterdir()] != [place]
-    monkeypatch.setattr(grading, "_versions", lambda: {"numpy": "another"})
+    (folder / "mistakes.toml").write_text(MISTAKES.replace("ddof=1", "ddof=2"))
     assert right() == before and len(made) == 4
+    monkeypatch.setattr(grading, "_versions", lambda: {"numpy": "another"})
+    assert right() == before and len(made) == 5
 
 
 # Where it stops

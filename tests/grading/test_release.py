@@ -10,7 +10,9 @@ import nbformat
 import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from typer.testing import CliRunner
 
+from course.app import cli
 from course.grading import check as own_check
 from course.grading import keys, prove, release
 
@@ -23,7 +25,7 @@ ANSWER = '''def normalized(x, epsilon=1e-3):
     ### END SOLUTION'''
 GRADER = """
     import numpy as np
-    from course.grading.tasks import Mistake, Part, Task
+    from course.grading.tasks import Part, Task
 
     RNG = np.random.default_rng(0)
     TASKS = (
@@ -32,21 +34,30 @@ GRADER = """
             parts=(Part("y", 2, "the output"), Part("variance", 1, "the variance")),
             cases={"six": {"x": RNG.normal(size=(6, 3)), "epsilon": 0.01}},
             hidden={"secret case": {"x": RNG.normal(size=(9, 2)), "epsilon": 0.5}},
-            mistakes=(
-                Mistake("no root", "Look at the unit.", "def normalized(x, epsilon):\\n    v = x.var(0)\\n    return (x - x.mean(0)) / (v + epsilon), v"),
-                Mistake("raises", "Look at <the name>.", "def normalized(x, epsilon):\\n    return missing_name * x"),
-            ),
         ),
         Task(
             id="drop",
             parts=(Part("y", 1, "the output", compare="dropped"),),
             cases={"half": {"x": np.ones((30, 20)), "rate": 0.5}},
             hidden={"few": {"x": np.full((30, 20), 2.0), "rate": 0.1}},
-            mistakes=(),
-            probe="def probe(student, inputs):\\n    return {'y': student.drop(inputs['x'], inputs['rate'])}",
-            reference=lambda student, inputs: {"y": {"kept": inputs["x"] / (1 - inputs["rate"]), "rate": inputs["rate"]}},
+            probe="def probe(student, inputs): return {'y': student.drop(**inputs)}",
+            reference=lambda student, inputs: {
+                "y": {"kept": inputs["x"] / (1 - inputs["rate"]), "rate": inputs["rate"]}
+            },
         ),
     )
+"""
+MISTAKES = """
+[normalized."no root"]
+change = [['np.sqrt(x.var(0) + epsilon)', '(x.var(0) + epsilon)']]
+hint = "Look at the unit."
+
+[normalized."raises"]
+source = '''
+def normalized(x, epsilon):
+    return missing_name * x
+'''
+hint = "Look at <the name>."
 """
 DROP = """def drop(x, rate):
     ### BEGIN SOLUTION
@@ -88,11 +99,13 @@ def cells():
     ]
 
 
-def write(folder, made=None, grader=GRADER):
+def write(folder, made=None, grader=GRADER, mistakes=MISTAKES, alternatives=""):
     """Write a made-up assignment; gives the folder of all assignments."""
     place = folder / "solutions" / NAME
     place.mkdir(parents=True, exist_ok=True)
     (place / "grader.py").write_text(textwrap.dedent(grader))
+    (place / "mistakes.toml").write_text(mistakes)
+    (place / "alternatives.py").write_text(alternatives)
     nbformat.write(new_notebook(cells=made or cells()), place / f"{NAME}.ipynb")
     return folder / "solutions"
 
@@ -261,7 +274,7 @@ def change(id, **new):
 )
 def test_what_does_not_go_together_is_refused_with_what_to_mend(made, message, tmp_path):
     solutions = write(tmp_path, made)
-    with pytest.raises(release.ReleaseError, match=message):
+    with pytest.raises(ValueError, match=message):
         release.release([NAME], out=tmp_path / "out", solutions=solutions)
     assert not (tmp_path / "out").exists()
 
@@ -296,6 +309,7 @@ def test_an_instructor_s_notebook_that_fails_is_told(tmp_path):
                 " SOLUTION"
             ),
         ),
+        mistakes="",
     )
     with pytest.raises(
         ValueError, match="instructor's answer gives no 'y', but None, in case 'six'"
@@ -304,10 +318,8 @@ def test_an_instructor_s_notebook_that_fails_is_told(tmp_path):
 
 
 def test_a_random_part_needs_a_reference(tmp_path):
-    solutions = write(
-        tmp_path,
-        grader=GRADER.replace("reference=", "reference=None and (", 1).replace("]}},\n", "]}}),\n"),
-    )
+    without = GRADER.replace("reference=lambda student, inputs:", "reference=None and")
+    solutions = write(tmp_path, grader=without)
     with pytest.raises(ValueError, match="drop: 'y' is compared with a reference"):
         keys.make_key(solutions / NAME, hidden=True)
 
@@ -316,16 +328,16 @@ def test_a_random_part_needs_a_reference(tmp_path):
 # assignment
 
 
-def proved(tmp_path, grader):
-    rows = prove.prove(write(tmp_path, grader=grader) / NAME, ["normalized"])
+def proved(tmp_path, only=("normalized",), **files):
+    rows = prove.prove(write(tmp_path, **files) / NAME, only)
     return {(row.variant, row.name): row for row in rows}
 
 
 def test_the_proof_counts_and_judges_all_variants(tmp_path):
-    rows = proved(tmp_path, GRADER)
+    rows = proved(tmp_path)
     assert (
         rows["answer", "the instructor's"].problem
-        == "2 mistakes; give at least 6; 0 alternatives; give at least 3"
+        == "2 mistakes to be recognised; give at least 6; 0 alternatives; give at least 3"
     )
     assert [(row.points, row.problem) for key, row in rows.items() if key[0] != "answer"] == [
         (1, ""),
@@ -335,45 +347,67 @@ def test_the_proof_counts_and_judges_all_variants(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "problem"),
+    ("new", "problem"),
     [
-        (
-            (
-                "def normalized(x, epsilon):\\n    v = x.var(0)\\n    return (x - x.mean(0)) /"
-                " np.sqrt(v + epsilon), v"
-            ),
-            "gets full marks",
-        ),
-        (
-            (
-                "def normalized(x, epsilon):\\n    v = x.var(0)\\n    return (x - x.mean(0)) /"
-                " (epsilon + v), 1 * v"
-            ),
-            "cannot be told from 'no root'",
-        ),
+        ("np.sqrt(epsilon + x.var(0))", "gets full marks"),
+        ("(epsilon + x.var(0))", "cannot be told from 'no root'"),
     ],
 )
-def test_the_proof_finds_mistakes_that_pass_or_are_the_same(tmp_path, source, problem):
-    more = GRADER.replace(
-        'Mistake("raises"',
-        f'Mistake("more", "Its hint.", "{source}"),\n                Mistake("raises"',
-    )
-    assert proved(tmp_path, more)["mistake", "more"].problem == problem
+def test_the_proof_finds_mistakes_that_pass_or_are_the_same(tmp_path, new, problem):
+    more = f"""
+[normalized.more]
+change = [['np.sqrt(x.var(0) + epsilon)', '{new}']]
+hint = "Its hint."
+"""
+    assert proved(tmp_path, mistakes=MISTAKES + more)["mistake", "more"].problem == problem
 
 
 def test_the_proof_finds_points_that_differ_and_a_right_answer_that_fails(tmp_path):
-    wrong = GRADER.replace('Part("variance", 1,', 'Part("variance", 2,').replace(
-        "mistakes=(\n",
-        'alternatives={"by n - 1": "def normalized(x, epsilon):\\n    return x, x.var(0,'
-        ' ddof=1)"},\n            mistakes=(\n',
-        1,
+    rows = proved(
+        tmp_path,
+        grader=GRADER.replace('Part("variance", 1,', 'Part("variance", 2,'),
+        alternatives="# %% normalized: by n - 1\ndef normalized(x, epsilon):\n"
+        "    return x, x.var(0, ddof=1)\n",
     )
-    rows = proved(tmp_path, wrong)
     assert (
         "the cell check_normalized has 3 points, the parts have 4"
         in rows["answer", "the instructor's"].problem
     )
     assert rows["alternative", "by n - 1"].problem == "not full marks"
+
+
+def test_the_proof_finds_a_hint_that_stands_twice_and_that_nothing_is_hidden(tmp_path):
+    rows = proved(
+        tmp_path,
+        grader=GRADER.replace('"secret case": {"x": RNG.normal(size=(9, 2)), "epsilon": 0.5}', ""),
+        mistakes=MISTAKES.replace("Look at <the name>.", "Look at the unit."),
+    )
+    problem = rows["answer", "the instructor's"].problem
+    assert "two mistakes have the same hint; no hidden case" in problem
+
+
+def test_the_proof_is_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    solutions = write(tmp_path)
+
+    def command(*arguments):
+        result = CliRunner().invoke(cli.app, ["prove", *arguments, "--solutions", str(solutions)])
+        return result.exit_code, result.output
+
+    code, shown = command(NAME)
+    assert code == 1 and "2 to mend" in shown and "give at least 6" in shown
+    assert "Look at the unit" not in shown
+    assert "Look at the unit" in command(NAME, "normalized", "--said")[1]
+    assert command(NAME, "normal") == (
+        1,
+        f"{NAME} has no task 'normal'; it has normalized, drop.\n",
+    )
+    code, shown = command("99_none")
+    assert code == 1 and "'99_none' is no assignment" in shown
+    monkeypatch.setattr(prove, "LEAST_MISTAKES", 2)
+    monkeypatch.setattr(prove, "LEAST_ALTERNATIVES", 0)
+    code, shown = command(NAME, "normalized")
+    assert code == 0 and "All as it should be" in shown
 
 
 # ---------------------------------------------------------------- drift

@@ -62,6 +62,29 @@ def release(
 
 
 @app.command()
+def prove(
+    name: Annotated[str, typer.Argument(help="Which assignment, such as 02_batch_norm.")],
+    tasks: Annotated[
+        list[str] | None, typer.Argument(help="Which of its tasks; by default all.")
+    ] = None,
+    said: Annotated[
+        bool, typer.Option("--said", help="Show also what the student is told.")
+    ] = False,
+    solutions: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the assignments; by default solutions/ of the course."),
+    ] = None,
+) -> None:
+    """Test a grader: right answers pass, each mistake is recognised (for instructors)."""
+    with explained_grading():
+        from course.grading import prove as proof
+        from course.grading import release as releases
+
+        if proof.show((solutions or releases.SOLUTIONS) / name, tasks, said):
+            raise typer.Exit(1)
+
+
+@app.command()
 def grade(
     submissions: Annotated[
         Path, typer.Argument(help="nbgrader's submitted/, a flat folder of notebooks, or a zip.")
@@ -163,6 +186,8 @@ def explained_grading():
             soft_wrap=True,
         )
         raise typer.Exit(1) from None
+    except typer.Exit:  # a RuntimeError, too; its sentence has been told
+        raise
     except (ValueError, FileNotFoundError, RuntimeError) as error:
         console.print(str(error), style="red", soft_wrap=True, markup=False)
         raise typer.Exit(1) from None
