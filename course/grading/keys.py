@@ -356,10 +356,10 @@ def files(key):
     """
     arrays, tasks = {}, {}
 
-    def store(place, values):
+    def store(place, by_name):
         """Arrays go to the archive; of each the text has its place there."""
         stored = {}
-        for name, value in values.items():
+        for name, value in by_name.items():
             if isinstance(value, np.ndarray):
                 if value.dtype.kind not in "biufcU":
                     raise ValueError(
@@ -457,14 +457,14 @@ def load(folder):
 
 
 def _loaded(content, archive):
-    def values(stored):
+    def loaded(stored):
         return {
             name: archive[value["array"]] if isinstance(value, dict) else value
             for name, value in stored.items()
         }
 
     def results(by_case):
-        return {case: {**one, "values": values(one["values"])} for case, one in by_case.items()}
+        return {case: {**one, "values": loaded(one["values"])} for case, one in by_case.items()}
 
     tasks = {}
     for id, one in content["tasks"].items():
@@ -473,10 +473,10 @@ def _loaded(content, archive):
             for mistake in one["mistakes"]
         )
         reference = {
-            case: {part: values(said) for part, said in parts.items()}
+            case: {part: loaded(said) for part, said in parts.items()}
             for case, parts in one["reference"].items()
         }
-        cases = {case: values(inputs) for case, inputs in one["cases"].items()}
+        cases = {case: loaded(inputs) for case, inputs in one["cases"].items()}
         parts = tuple(Part(**part) for part in one["parts"])
         tasks[id] = TaskKey(
             id,

@@ -528,8 +528,8 @@ json.dumps = lambda *_, **__: '{"event": "end"}'
 import sys
 frame = sys._getframe()
 while frame:
-    if "run_case" in frame.f_globals:
-        frame.f_globals["run_case"] = lambda *_: {"defined": True, "values": {"y": True, "points": 2}, "kinds": {}, "returned": "right", "error": None}
+    for module in [frame.f_globals, vars(frame.f_globals.get("values", sys))]:
+        module["run_case"] = lambda *_: {"defined": True, "values": {"y": True, "points": 2}, "kinds": {}, "returned": "right", "error": None}
     frame = frame.f_back
 """
     ),

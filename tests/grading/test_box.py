@@ -301,7 +301,7 @@ def test_a_box_without_walls_is_refused(monkeypatch, tmp_path):
 
 
 def test_the_course_is_hidden_where_python_lies_above_it(monkeypatch):
-    course = box_module.Path(box_module.__file__).resolve().parents[2]
+    course = box_module.Path(box_module.__file__).resolve().parents[3]
     monkeypatch.setattr(sys, "base_prefix", str(course.parent))
     seen = box_module._seen()
     assert seen[str(course)] == "hide"

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 from course.app import cli
 from course.grading import check as own_check
 from course.grading import keys, prove, release
-from course.lab import files
 
 NAME = "90_made_up"
 ANSWER = '''def normalized(x, epsilon=1e-3):
@@ -217,15 +216,6 @@ def test_the_whole_key_has_hidden_cases_and_its_public_part_has_none(made):
         *(mistake.results for mistake in public.mistakes),
     ):
         assert list(by_case) == ["six"]
-
-
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    files.write_whole(tmp_path / "file", b"old")
-    monkeypatch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space")))
-    with pytest.raises(OSError, match="no space"):
-        files.write_whole(tmp_path / "file", b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_bytes() == b"old"
 
 
 # ---------------------------------------------------------------- what is refused
