@@ -32,12 +32,17 @@ SOURCES = {
 }
 
 
+REMEDY = (
+    "Run `git restore data` in the folder of the course; without git, get the course again and"
+    " install it from its folder with `pip install -e .`: a package alone has no data."
+)
+
+
 class DataError(RuntimeError):
-    """A file of Fashion-MNIST is not what it should be; `args` say what is wrong and what to do."""
+    """A file of Fashion-MNIST is not what it should be; `args[0]` says in what."""
 
     def __str__(self):
-        problem, remedy = self.args
-        return f"Fashion-MNIST cannot be loaded: {problem}. {remedy}"
+        return f"Fashion-MNIST cannot be loaded: {self.args[0]}. {REMEDY}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -158,16 +163,16 @@ def read_file(name):
     try:
         content = (FOLDER / name).read_bytes()
     except FileNotFoundError:
-        raise DataError(f"data/{name} is missing", _remedy()) from None
+        raise DataError(f"data/{name} is missing") from None
     except OSError as error:  # a folder in its place, or no permission to read it
-        raise DataError(f"data/{name} cannot be read ({error.strerror})", _remedy()) from None
+        raise DataError(f"data/{name} cannot be read ({error.strerror})") from None
     if _md5(content) == FILES[name]:
         return content
     problem = "is damaged: its sum is not the publisher's"
     for start, what in ((b"version https://git-lfs", "a pointer of Git LFS"), (b"<", "a web page")):
         if content.lstrip().startswith(start):
             problem = f"is {what}, not the file"
-    raise DataError(f"data/{name} {problem}", _remedy())
+    raise DataError(f"data/{name} {problem}")
 
 
 @cache  # so that a process checks the sums once
@@ -255,18 +260,6 @@ def _check(x, y, classes, part):
     if y.min() < 0 or y.max() >= classes:
         span = f"from 0 to {classes - 1}; these go from {y.min()} to {y.max()}"
         raise ValueError(f"{labels} be {span}.")
-
-
-def _remedy():
-    """How whoever runs the course here gets the files of `data/` back."""
-    if not (FOLDER.parent / "pyproject.toml").exists():
-        return (
-            "The data comes with the course's repository, not with its package: clone it, and"
-            " install from there with `pip install -e .`."
-        )
-    if (FOLDER.parent / ".git").exists():
-        return "Run `git restore data` in the folder of the course."
-    return "Download the course again: its folder data/ holds the four files."
 
 
 def _md5(content):
