@@ -35,5 +35,5 @@ def pytest_terminal_summary(terminalreporter):
             "seconds per lesson on one core, kernel and Keras ready (their start takes about 10"
             " more)"
         )
-        for lesson, dataset, value in seconds:
-            terminalreporter.write_line(f"{lesson:<32} {dataset:<14} {value:6.1f} s")
+        for lesson, value in seconds:
+            terminalreporter.write_line(f"{lesson:<32} {value:6.1f} s")

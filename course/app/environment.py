@@ -201,7 +201,7 @@ def memory() -> Line:
 
 
 def free_disk() -> Line:
-    """Disk space for the data set and for results."""
+    """Disk space for results."""
     free = shutil.disk_usage(ROOT).free / GIGABYTE
     if free < 1:
         return (
@@ -213,41 +213,23 @@ def free_disk() -> Line:
 
 
 def data_set() -> Line:
-    """Whether Fashion-MNIST is in the cache of Keras."""
-    from course.data import cache_status
+    """Whether the files of Fashion-MNIST are those of their publisher."""
+    from course.data import FILES, REMEDY, DataError, read_file
 
-    return {
-        "cached": (OK, "Fashion-MNIST is cached", ""),
-        "missing": (
-            WARN,
-            "Fashion-MNIST is not cached",
-            (
-                "Nothing to do: the first lesson downloads it (30 MB), or uses small digits if it"
-                " cannot."
-            ),
-        ),
-        "corrupt": (
-            WARN,
-            "a cached file of Fashion-MNIST is damaged",
-            (
-                "Nothing to do if you are online: the next `course.data.load()` downloads that file"
-                " again."
-            ),
-        ),
-    }[cache_status()]
+    try:
+        for name in FILES:
+            read_file(name)
+    except DataError as error:
+        return FAIL, error.args[0], REMEDY
+    return OK, "Fashion-MNIST is complete", ""
 
 
 def write_access() -> Line:
-    """Whether notebooks can be saved, and downloaded data kept."""
-    from course.data import cache_folder, cache_status
-
+    """Whether notebooks can be saved."""
     if not can_write(ROOT / "notebooks"):
         remedy = "Copy the course into a folder of your own: here your work cannot be saved."
         return FAIL, "notebooks/ is read-only", remedy
-    if not can_write(cache_folder()) and cache_status() != "cached":
-        remedy = "Set the variable KERAS_HOME to a folder of your own, for the downloaded data."
-        return WARN, "notebooks/ yes, Keras' folder for data no", remedy
-    return OK, "notebooks/ and data can be saved", ""
+    return OK, "notebooks/ can be saved", ""
 
 
 def can_write(folder: Path) -> bool:

@@ -83,7 +83,7 @@ def trials(name, *, dataset=None, seeds=None, small=False, parameters=None, arms
     ----------
     name : str
         Key of `EXPERIMENTS`.
-    dataset : {"auto", "fashion_mnist", "digits"}, optional
+    dataset : {"fashion_mnist", "digits"}, optional
         Instead of the experiment's own. Digits have fewer images: sizes are cut to what there is.
     seeds : int or iterable of int, optional
         How many, or which.
@@ -221,10 +221,8 @@ def _merged(*layers):
 
 
 def _with_data(values):
-    """With the data set's own name instead of `auto`, and sizes that it has."""
-    name = data.resolve(known("data set", values["dataset"], ("auto", *data.SIZES)))
-    values["dataset"] = name
-    if name == "digits":
+    """With sizes that the data set has."""
+    if known("data set", values["dataset"], data.SIZES) == "digits":
         for part, most in zip(
             ("train_size", "validation_size"), data.SIZES["digits"], strict=False
         ):

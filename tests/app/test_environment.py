@@ -49,9 +49,13 @@ def patch_cores(patch, cores, **settings):
         patch.setenv(name, value)
 
 
-def patch_writable(patch, *names, cached="missing"):
+def patch_writable(patch, *names):
     patch.setattr(environment, "can_write", lambda folder: folder.name in names)
-    patch.setattr(course.data, "cache_status", lambda: cached)
+
+
+def patch_data(patch):
+    sums = dict.fromkeys(course.data.FILES, "of another file")
+    patch.setattr(course.data, "FILES", sums)
 
 
 def patch_backend(patch):
@@ -85,20 +89,14 @@ TROUBLES = {
     "no memory": ("memory", FAIL, "Close other programs", lambda p: patch_memory(p, GB / 4)),
     "little disk": ("free disk", WARN, "Free at least 1 GB", lambda p: patch_disk(p, GB / 2)),
     "no disk": ("free disk", FAIL, "Free at least 1 GB", lambda p: patch_disk(p, 0)),
-    "not cached": ("data set", WARN, "downloads it", lambda p: patch_writable(p, cached="missing")),
-    "damaged": (
+    "missing data": (
         "data set",
-        WARN,
-        "downloads that file again",
-        lambda p: patch_writable(p, cached="corrupt"),
+        FAIL,
+        "the folder of the course",
+        lambda p: p.setattr(course.data, "FOLDER", ROOT / "no such folder"),
     ),
+    "damaged data": ("data set", FAIL, "the folder of the course", patch_data),
     "read-only": ("write access", FAIL, "folder of your own", lambda p: patch_writable(p)),
-    "no cache folder": (
-        "write access",
-        WARN,
-        "KERAS_HOME",
-        lambda p: patch_writable(p, "notebooks"),
-    ),
     "no JupyterLab": (
         "JupyterLab",
         FAIL,
@@ -132,7 +130,7 @@ def calm(monkeypatch):
     patch_cores(monkeypatch, 2)
     patch_memory(monkeypatch, 4 * GB)
     patch_disk(monkeypatch, 50 * GB)
-    patch_writable(monkeypatch, "notebooks", "fashion-mnist", cached="cached")
+    patch_writable(monkeypatch, "notebooks")
     monkeypatch.setattr(
         Path, "is_file", lambda path, real=Path.is_file: "cgroup" not in str(path) and real(path)
     )
@@ -153,11 +151,6 @@ def test_each_trouble_has_its_remedy(calm, trouble):
         found, detail, advice = CHECKS[name]()
     assert (found, bool(detail)) == (status, True)
     assert remedy in advice
-
-
-def test_data_that_is_cached_needs_no_writable_folder(calm):
-    patch_writable(calm, "notebooks", cached="cached")
-    assert CHECKS["write access"]()[0] == OK
 
 
 def test_a_read_only_folder_is_found_out(tmp_path):

@@ -143,7 +143,7 @@ def test_nothing_points_at_another_environment(run):
         "UV_PROJECT_ENVIRONMENT": "x",
         "PYTHONPATH": "x",
     }
-    kept = {"PATH": "p", "KERAS_HOME": "k", "UV_CACHE_DIR": "c", "HTTPS_PROXY": "h"}
+    kept = {"PATH": "p", "HOME": "h", "UV_CACHE_DIR": "c", "HTTPS_PROXY": "h"}
     assert run.clean_environment(foreign | kept) == kept | {"PIP_USER": "0"}
 
 

@@ -72,10 +72,10 @@ def answers(tmp_path_factory):
         start_new_kernel()[0].shutdown_kernel()
         for name in "first", "second":
             start = time.perf_counter()
-            manager, client = topic(name, cwd={str(folder)!r}, env=os.environ | {{"COURSE_DATASET": "digits"}})
+            manager, client = topic(name, cwd={str(folder)!r}, env=os.environ | {{"MINE": "yes"}})
             print(time.perf_counter() - start)
             say(client, "import sys; print('keras' in sys.modules, 'course' in sys.modules, 'course.data' in sys.modules)")
-            say(client, "import os, mine; print(mine.answer, os.environ['COURSE_DATASET'], '/nowhere/of/mine' in sys.path)")
+            say(client, "import os, mine; print(mine.answer, os.environ['MINE'], '/nowhere/of/mine' in sys.path)")
             say(client, "print(__name__, sys.modules['__main__'].__dict__ is globals())")
             say(client, "import keras, numpy as np; m = keras.Sequential([keras.layers.Dense(2)]); m.compile('adam', 'mse');"
                         "m.fit(np.ones((8, 2)), np.ones((8, 2)), verbose=0); print(len(m.weights))")
@@ -127,7 +127,7 @@ def test_a_warm_kernel_is_a_kernel_like_any_other(answers, name):
     """It has Keras imported and can train; it is in its folder, with its environment, path and main
     module.
     """
-    assert answers[name][1:6] == ["True False False", "42 digits False", "__main__ True", "2", "0"]
+    assert answers[name][1:6] == ["True False False", "42 yes False", "__main__ True", "2", "0"]
 
 
 def test_kernels_draw_random_numbers_of_their_own(answers):

@@ -4,7 +4,7 @@
 
 Both run the same lessons, one after the other on one thread: the seconds that a lesson's own cells
 take are the same, the start of the kernel and the import of Keras are not. Run it on a machine that
-does nothing else, with Fashion-MNIST (KERAS_HOME); all lessons twice take half an hour.
+does nothing else; all lessons twice take half an hour.
 """
 
 import sys

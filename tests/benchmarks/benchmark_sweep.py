@@ -6,8 +6,7 @@ plain papermill.
 Both execute the same eight runs of the template, with one thread a run: first plain papermill, one
 run after the other, each in a fresh kernel; then `course experiment`. The efficiency of either is
 the sum of the seconds that its own runs spent in training steps, divided by the number of workers
-and by the wall time. Run it on a machine that does nothing else. It needs Fashion-MNIST
-(KERAS_HOME).
+and by the wall time. Run it on a machine that does nothing else.
 """
 
 import json

@@ -1,18 +1,13 @@
-"""Every lesson runs to its end, on Fashion-MNIST and on digits; marked outputs are compared
-(nbval).
-"""
+"""Every lesson runs to its end, and marked outputs are compared (nbval)."""
 
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-
-from course import data
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -73,24 +68,11 @@ def nbval(paths, environment, scratch):
     return results
 
 
-def environment_for(dataset, scratch):
-    """Settings under which `auto` takes this data set."""
-    if dataset == "fashion_mnist":
-        return {"COURSE_DATASET": ""}
-    # As on a machine without data and without a network: it must find its own way to the digits.
-    proxies = dict.fromkeys(
-        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"
-    )
-    return {"COURSE_DATASET": "", "KERAS_HOME": str(scratch)} | proxies
-
-
 @pytest.fixture(scope="module")
 def results(request, tmp_path_factory):
-    """All lessons chosen for this test run, by data set: both data sets at the same time, a thread
-    each.
-    """
+    """All lessons chosen for this test run, each on one thread."""
     chosen = [
-        one.callspec.params
+        one.callspec.params["path"]
         for one in request.session.items
         if getattr(one, "originalname", "") == "test_lesson"
     ]
@@ -99,28 +81,15 @@ def results(request, tmp_path_factory):
         "TF_NUM_INTEROP_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
-    with ThreadPoolExecutor() as pool:
-        futures = {}
-        for dataset in ("fashion_mnist", "digits"):
-            paths = [
-                one["path"] for one in chosen if one["dataset"] == dataset and not missing(**one)
-            ]
-            if paths:
-                scratch = tmp_path_factory.mktemp(dataset)
-                environment = one_thread | environment_for(dataset, scratch)
-                futures[dataset] = pool.submit(nbval, paths, environment, scratch)
-        yield {dataset: future.result() for dataset, future in futures.items()}
+    paths = [path for path in chosen if not missing(path)]
+    return nbval(paths, one_thread, tmp_path_factory.mktemp("nbval")) if paths else {}
 
 
-def missing(path, dataset):
+def missing(path):
     """Why a lesson cannot be run on this machine, or nothing."""
     needed = NEEDS.get(path.stem)
     if needed and not find_spec(needed):
         return f"{needed} is not installed: python3 run.py {needed}"
-    if dataset == "fashion_mnist" and data.cache_status() != "cached":
-        return (
-            "Fashion-MNIST is not cached: set KERAS_HOME to a folder that holds it, or load it once"
-        )
     return ""
 
 
@@ -128,13 +97,12 @@ def test_the_syllabus_is_complete():
     assert [path.stem[:2] for path in LESSONS] == SYLLABUS
 
 
-@pytest.mark.parametrize("dataset", ["fashion_mnist", "digits"])
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_lesson(path, dataset, results, record_property):
-    if reason := missing(path, dataset):
+def test_lesson(path, results, record_property):
+    if reason := missing(path):
         pytest.skip(reason)
-    wrong, seconds = results[dataset][path.stem]
-    record_property("lesson_seconds", (path.stem, dataset, seconds))
+    wrong, seconds = results[path.stem]
+    record_property("lesson_seconds", (path.stem, seconds))
     assert not wrong, wrong[-6_000:]
 
 

@@ -26,7 +26,7 @@ def experiment(
             help="key=value: change a parameter of the template in every arm; repeatable.",
         ),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="fashion_mnist, digits or auto.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="fashion_mnist or digits.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many repetitions of each arm.")] = None,
     epochs: Annotated[int | None, typer.Option(help="The same as -p epochs=...")] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Only this arm; repeatable.")] = None,
@@ -162,7 +162,7 @@ def claims(
             "--all", help="Run all experiments of the ledger: overnight, or on a cluster."
         ),
     ] = False,
-    dataset: Annotated[str | None, typer.Option(help="fashion_mnist, digits or auto.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="fashion_mnist or digits.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many repetitions.")] = None,
     workers: Annotated[
         int | None,
