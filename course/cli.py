@@ -243,25 +243,38 @@ def site(
         Path, typer.Option(help="Folder of the site; an earlier one in it is replaced.")
     ] = ROOT / "build" / "site",
     repository: Annotated[
-        str,
+        str | None,
         typer.Option(
-            envvar="COURSE_REPOSITORY",
-            help="https://github.com/OWNER/NAME: adds links to Binder and Colab.",
+            help="Its address on GitHub, for links to Binder and Colab. [default: of CITATION.cff]",
+            show_default=False,
         ),
-    ] = "",
+    ] = None,
 ) -> None:
     """Build the course as a web site, with a cheat sheet in HTML and PDF: pages that need no
     network, and no kernel.
     """
     from course import site as sites
+    from course.publish import address
     from course.slides import SlidesError
 
     try:
-        sites.build(out, repository.rstrip("/"))
+        sites.build(out, address.repository() if repository is None else repository.rstrip("/"))
     except (sites.SiteError, SlidesError) as error:
         console.print(str(error), style="red", soft_wrap=True, markup=False)
         raise typer.Exit(1) from None
     console.print(str(out / "index.html"), soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command()
+def colab() -> None:
+    """Give each lesson the cell that fetches the course on Google Colab, from the address in
+    CITATION.cff.
+    """
+    from course.publish import address
+
+    for path in address.write_colab_cells():
+        console.print(path.relative_to(ROOT).as_posix(), highlight=False)
+    console.print("Every lesson is as CITATION.cff asks.")
 
 
 Out = Annotated[

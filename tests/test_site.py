@@ -20,9 +20,10 @@ import pytest
 
 pytest.importorskip("sphinx_book_theme", reason='the extra "site" is not installed')
 from course import ledger, site, slides
+from course.publish import address
 
 ROOT = Path(__file__).resolve().parent.parent
-REPOSITORY = "https://github.com/OWNER/NAME"  # as the lessons name it until there is one
+REPOSITORY = "https://github.com/OWNER/NAME"
 NOTEBOOKS = [place for place in site.pages() if place.endswith(".ipynb")]
 LESSONS = [place for place in NOTEBOOKS if place.startswith("notebooks/")]
 FORMULAS, EXPLORER = "notebooks/02_batch_norm_formula", "widgets.batch_norm_formula().show()"
@@ -148,10 +149,6 @@ def test_a_page_says_where_it_can_be_run(built, read, place):
     )
     assert "Run it yourself" in html and place in re.sub(r"<[^>]+>", "", html)
     assert f"https://mybinder.org/v2/gh/OWNER/NAME/main?urlpath=lab/tree/{place}" in page.links
-    fetches = "google.colab" in (ROOT / place).read_text(encoding="utf-8")
-    assert (
-        f"https://colab.research.google.com/github/OWNER/NAME/blob/main/{place}" in page.links
-    ) == fetches
     assert "google.colab" not in html, "the set-up for Colab is for those who are there"
     assert (built / "_sources" / place).read_bytes() == (ROOT / place).read_bytes(), (
         "to download as it is"
@@ -163,6 +160,9 @@ def test_without_a_repository_there_is_only_the_own_machine():
     assert re.findall(r"\]\(([^)]+)", site.ways_to_open(notebook, LESSONS[0], "")) == []
     other = site.ways_to_open(notebook, LESSONS[0], "https://github.com/someone/else")
     assert "mybinder" in other and "colab" not in other, "Colab would fetch another course"
+    text = address.with_colab_cell((ROOT / LESSONS[0]).read_text(encoding="utf-8"), REPOSITORY)
+    own = site.ways_to_open(nbformat.reads(text, 4), LESSONS[0], REPOSITORY)
+    assert f"https://colab.research.google.com/github/OWNER/NAME/blob/main/{LESSONS[0]}" in own
     assert "mybinder" not in site.ways_to_open(notebook, LESSONS[0], "https://git.example.org/x/y")
 
 
