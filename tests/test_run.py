@@ -37,6 +37,9 @@ case "$(cat "$here/mode")" in
         *) echo "error: Failed to fetch: dns error" >&2; exit 2;;
         esac;;
     broken) echo "error: something else" >&2; exit 2;;
+    long)
+        if [ -e .venv/busy ]; then echo "two at once" >&2; exit 2; fi
+        mkdir -p .venv; touch .venv/busy; sleep 1; rm .venv/busy;;
     slow) mkdir -p .venv/half; echo started >&2; sleep 30; exit 1;;
 esac
 mkdir -p .venv/bin
@@ -333,6 +336,17 @@ def test_a_second_set_up_waits_for_the_first(place, monkeypatch, capsys):
         ]
     assert most == [1, 1]
     assert capsys.readouterr().err.count("waiting for it") == 1
+
+
+@needs_shell
+def test_two_set_ups_at_once_from_two_terminals(course):
+    course.set(mode="long")
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(course.run, ("one", "other")))
+    assert [done.stdout.strip() for done in both] == ["['one']", "['other']"]
+    said = "".join(done.stderr for done in both)
+    assert said.count("waiting for it") == 1
+    assert "interrupted" not in said and "two at once" not in said
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has locks of its own")
