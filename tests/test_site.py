@@ -155,6 +155,12 @@ def test_a_page_says_where_it_can_be_run(built, read, place):
     )
 
 
+def test_what_a_newer_sphinx_calls_deprecated_does_not_stop_the_site():
+    old = "\x1b[31mWARNING: The config value 'x' is deprecated. [config.deprecated]\x1b[39;49;00m\n"
+    link = "notebooks/00.ipynb:3: WARNING: 'myst' cross-reference target not found: 'y'"
+    assert site.what_is_wrong(old) == "" and site.what_is_wrong(f"{old}{link}\n") == link
+
+
 def test_without_a_repository_there_is_only_the_own_machine():
     notebook = nbformat.read(ROOT / LESSONS[0], 4)
     assert re.findall(r"\]\(([^)]+)", site.ways_to_open(notebook, LESSONS[0], "")) == []
