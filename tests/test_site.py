@@ -20,7 +20,7 @@ import pytest
 
 pytest.importorskip("sphinx_book_theme", reason='the extra "site" is not installed')
 from course import ledger, site, slides
-from course.publish import address
+from course.publish.address import with_colab_cell
 
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = "https://github.com/OWNER/NAME"
@@ -166,7 +166,7 @@ def test_without_a_repository_there_is_only_the_own_machine():
     assert re.findall(r"\]\(([^)]+)", site.ways_to_open(notebook, LESSONS[0], "")) == []
     other = site.ways_to_open(notebook, LESSONS[0], "https://github.com/someone/else")
     assert "mybinder" in other and "colab" not in other, "Colab would fetch another course"
-    text = address.with_colab_cell((ROOT / LESSONS[0]).read_text(encoding="utf-8"), REPOSITORY)
+    text = with_colab_cell((ROOT / LESSONS[0]).read_text(encoding="utf-8"), REPOSITORY)
     own = site.ways_to_open(nbformat.reads(text, 4), LESSONS[0], REPOSITORY)
     assert f"https://colab.research.google.com/github/OWNER/NAME/blob/main/{LESSONS[0]}" in own
     assert "mybinder" not in site.ways_to_open(notebook, LESSONS[0], "https://git.example.org/x/y")

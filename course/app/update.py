@@ -305,7 +305,8 @@ def update(today):
         git("rev-list", "--count", f"{base}..{new}"),
         git("show", "-s", "--format=%cs", base),
     )
-    print(f"The course is up to date: {count.strip()} changes since {since.strip()}.")
+    changes = "1 change" if count.strip() == "1" else f"{count.strip()} changes"
+    print(f"The course is up to date: {changes} since {since.strip()}.")
     tell(f"You changed these; your version is now in {place.relative_to(ROOT).as_posix()}/", kept)
     tell("You ran these and changed nothing in them; they are the course's again:", run)
     tell("These are yours alone, and where they were:", added)
