@@ -37,9 +37,7 @@ def test_the_lowest_versions_that_are_allowed_do(tmp_path):
     plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
 
     def call(*command):
-        done = subprocess.run(
-            command, cwd=ROOT, env=plain | {"COLUMNS": "100"}, capture_output=True, text=True
-        )
+        done = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
 
     base = getattr(sys, "_base_executable", sys.executable)
