@@ -6,6 +6,7 @@ the same weights: each linear layer and each random layer has a seed of its own,
 `seed`, so adding a layer never shifts the random numbers of another.
 """
 
+from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral, Real
 
@@ -74,35 +75,39 @@ class Drift(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "seed": self.seed}
 
 
+@dataclass(kw_only=True)
 class _Blocks:
     """Hands out the layers of one network, each with its name and its own seed."""
 
-    def __init__(
-        self, *, activation, norm, placement, dropout_order, initial_scale, groups, drift, seed
-    ):
-        check_choice("norm", norm, NORMS)
-        check_choice("placement", placement, PLACEMENTS)
-        check_choice("dropout_order", dropout_order, DROPOUT_ORDERS)
-        if not initial_scale > 0:
+    activation: str
+    norm: str
+    placement: str
+    dropout_order: str
+    initial_scale: float
+    groups: int
+    drift: float
+    seed: int
+    linear: int = 0  # how many linear and random layers there are so far
+    random: int = 0
+
+    def __post_init__(self):
+        check_choice("norm", self.norm, NORMS)
+        check_choice("placement", self.placement, PLACEMENTS)
+        check_choice("dropout_order", self.dropout_order, DROPOUT_ORDERS)
+        check_count("groups", self.groups)
+        if not self.initial_scale > 0:
             raise ValueError(
-                f"initial_scale is {initial_scale}; give a factor above 0 (1 is He's"
+                f"initial_scale is {self.initial_scale}; give a factor above 0 (1 is He's"
                 " initialisation)."
             )
-        check_count("groups", groups)
-        if drift < 0 or (drift and norm == "none"):
+        if self.drift < 0 or (self.drift and self.norm == "none"):
             raise ValueError(
-                f"drift is {drift}; it disturbs what a norm layer puts out: give 0 or more, with a"
-                " norm."
+                f"drift is {self.drift}; it disturbs what a norm layer outputs: give 0 or more,"
+                " with a norm."
             )
-        self.activation, self.norm, self.placement = activation, norm, placement
-        self.dropout_order, self.initial_scale = dropout_order, initial_scale
-        self.groups, self.drift, self.seed = groups, drift, seed
-        self.linear = self.random = 0
 
     def kernel_options(self):
-        """Seeded He initialisation (He et al. 2015), times `initial_scale`; no bias where batch
-        norm cancels it.
-        """
+        """Seeded He initialisation (2015) times `initial_scale`; no bias where batch norm cancels it."""
         self.linear += 1
         return {
             "kernel_initializer": keras.initializers.VarianceScaling(

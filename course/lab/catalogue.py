@@ -343,10 +343,7 @@ EXPERIMENTS = {
         arms={f"{31 * epochs} steps": {"epochs": epochs} for epochs in (3, 10, 32)},
         common=DENSE
         | options(width=128, norm="batch")
-        | {
-            "batch_norm_momentum": 0.99,
-            "measure": ["recomputed"],
-        },
+        | {"batch_norm_momentum": 0.99, "measure": ["recomputed"]},
         small={"seeds": 3},
     ),
     "moving input": Experiment(

@@ -286,10 +286,7 @@ def test_killed_while_files_are_replaced_the_next_update_goes_on(reader, publish
     publisher.commit(NEW)
     reader.update()
     assert_newest(reader, publisher)
-    assert reader.mine() == {
-        f"{TODAY}/{EXERCISE}": hers,
-        f"{TODAY}/course/models.py": "ne",
-    }
+    assert reader.mine() == {f"{TODAY}/{EXERCISE}": hers, f"{TODAY}/course/models.py": "ne"}
 
 
 def test_another_git_at_work_is_not_disturbed(reader, publisher):

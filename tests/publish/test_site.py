@@ -314,10 +314,9 @@ def test_a_link_that_leads_nowhere_is_an_error_and_the_old_site_stays(small, tmp
         and "solutions/00_x/grader.py" in message
     )
     assert [path.name for path in out.iterdir()] == ["searchindex.js"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "course",
-        "site",
-    ], "nothing half-made stays"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["course", "site"], (
+        "nothing half-made stays"
+    )
 
 
 def test_a_file_that_is_linked_to_can_be_downloaded(small, tmp_path):
