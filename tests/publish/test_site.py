@@ -270,7 +270,7 @@ def small(tmp_path):
     texts = {
         "README.md": "# A course\n\n[one](notebooks/00_one.ipynb) [licence](LICENSE)\n",
         "LICENSE": "free\n",
-        "docs/cheat_sheet.md": "# Cheat sheet\n\n[`a`](../notebooks/11_the_ledger.ipynb#a)\n",
+        "docs/cheat_sheet.md": "# Cheat sheet\n\n[`formula`](../notebooks/11_the_ledger.ipynb#formula)\n",
         "exercises/README.md": "# Exercises\n",
         "notebooks/STYLE.md": "# Style\n",
         "solutions/00_x/grader.py": "secret\n",
@@ -280,7 +280,8 @@ def small(tmp_path):
         (root / name).write_text(text)
     nbformat.write(notebook_of(), root / "notebooks" / "00_one.ipynb")
     nbformat.write(
-        notebook_of(markdown("### a"), markdown("Verdict: **holds**")), root / site.LEDGER
+        notebook_of(markdown("### formula"), markdown("Verdict: **holds**")),
+        root / "notebooks" / "11_the_ledger.ipynb",
     )
     return root
 
@@ -290,9 +291,9 @@ def try_to_build(root, out):
     nothing.
     """
     code = (
-        "import sys; from pathlib import Path; from course.publish import site\n"
+        "import sys; from pathlib import Path; from course.publish import pdf, site\n"
         "try: site.build(Path(sys.argv[2]), root=Path(sys.argv[1]))\n"
-        "except PublishError as error: print(error)"
+        "except pdf.PublishError as error: print(error)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, root, out], capture_output=True, text=True, timeout=120
