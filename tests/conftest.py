@@ -88,7 +88,7 @@ def room(path):
 def pytest_collection_modifyitems(config, items):
     here = [item for item in items if TESTS in item.path.parents]
     for item in here:
-        if re.search("|".join(SLOW), item.nodeid):
+        if re.match(f"(tests/)?({'|'.join(SLOW)})", item.nodeid):
             item.add_marker(pytest.mark.slow)
     slow = [item for item in here if item.get_closest_marker("slow")]
     if slow and not config.getoption("--all") and not named(config, slow):
