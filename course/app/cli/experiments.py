@@ -121,9 +121,9 @@ def results(
     with explained():
         if name is None:
             table = Table("experiment", "runs", "question")
-            for key, one in plan.EXPERIMENTS.items():
+            for key, listed in plan.EXPERIMENTS.items():
                 rows = tables.collect(out / key)
-                table.add_row(key, f"{len(rows)}", one.question)
+                table.add_row(key, f"{len(rows)}", listed.question)
         else:
             rows = tables.table(name, out)
             table = tables.summary(rows, metric or ["accuracy", "loss", "gap_loss", "seconds"])
@@ -192,20 +192,20 @@ def claims(
                 rich_table(ledger.table(ledger.look_up(out or results.RESULTS)), "The ledger")
             )
             return
-        one = ledger.find(claim)
-        console.print(f"{one.sentence} ({one.source})", markup=False)
+        tested = ledger.find(claim)
+        console.print(f"{tested.sentence} ({tested.source})", markup=False)
         live = out or results.RESULTS / "live"
-        groups = ledger.runs_of(one, small=True, seeds=seeds, dataset=dataset)
+        groups = ledger.runs_of(tested, small=True, seeds=seeds, dataset=dataset)
         for runs in groups:
             run_sweep(runs, live, workers, scheduler)
-        entry = ledger.judge_runs(one, groups, live)
+        entry = ledger.judge_runs(tested, groups, live)
         if entry.missing:
             raise results.SweepError(entry.missing)
-        console.print(rich_table(ledger.details(entry), one.id))
-        (committed,) = [line for line in ledger.look_up() if line.claim is one]
+        console.print(rich_table(ledger.details(entry), tested.id))
+        (committed,) = [line for line in ledger.look_up() if line.claim is tested]
         console.print(
             f"Here, on a small scale: {entry.verdict}. In the ledger: {committed.verdict}.",
             style="bold",
         )
-        if one.known:
-            console.print(one.known, markup=False)
+        if tested.known:
+            console.print(tested.known, markup=False)
