@@ -22,6 +22,7 @@ from course.publish.pdf import PublishError, find_browser, mathjax, print_pdf
 ROOT = Path(__file__).resolve().parents[2]
 TITLE = "Batch normalization and dropout"
 GUIDES = ("cheat_sheet", "teaching", "grading")  # the order in the contents
+TO_ADD = ("CONTRIBUTING.md", "notebooks/STYLE.md")
 SHEET = "docs/cheat_sheet.md"
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 GITHUB = "https://github.com/"
@@ -83,7 +84,7 @@ def pages(root=ROOT):
             for path in (root / "docs").glob("*.md")
             if path.stem not in GUIDES
         ),
-        Path("notebooks/STYLE.md"),
+        *map(Path, TO_ADD),
     ]
     return {"index.md": root / "README.md"} | {place.as_posix(): root / place for place in places}
 
@@ -97,7 +98,7 @@ def contents(places):
         "To teach with": [
             place for place in places if place.startswith("docs/") and place != SHEET
         ],
-        "To add to it": ["notebooks/STYLE.md"],
+        "To add to it": list(TO_ADD),
     }
     trees = []
     for caption, part in parts.items():

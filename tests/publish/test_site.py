@@ -275,6 +275,7 @@ def small(tmp_path):
         ),
         "exercises/README.md": "# Exercises\n",
         "notebooks/STYLE.md": "# Style\n",
+        "CONTRIBUTING.md": "# Contributing\n",
         "solutions/00_x/grader.py": "secret\n",
     }
     for name, text in texts.items():
