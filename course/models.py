@@ -3,7 +3,8 @@
 Both are made of blocks *linear map, normalization, activation, dropout*, and every choice the
 course compares is an argument. Two arms of an experiment that differ in one argument start from
 the same weights: each linear layer and each random layer has a seed of its own, derived from
-`seed`, so adding a layer never shifts the random numbers of another.
+`seed`, so adding a layer never shifts the random numbers of another. An argument that is none of
+its allowed values is a ValueError, whose message lists them.
 """
 
 from dataclasses import dataclass
@@ -231,11 +232,6 @@ def mlp(
     -------
     keras.Model
         Not compiled. Layers are named dense_1, norm_1, activation_1, dropout_1, ...
-
-    Raises
-    ------
-    ValueError
-        If an argument is none of its allowed values; the message lists them.
     """
     check_count("depth", depth)
     check_count("width", width)
@@ -314,11 +310,6 @@ def cnn(
     -------
     keras.Model
         Not compiled. Layers are named conv_1, norm_1, ..., dense_5, ..., numbered through.
-
-    Raises
-    ------
-    ValueError
-        If an argument is none of its allowed values; the message lists them.
     """
     check_choice("size", size, CNN_SIZES)
     check_choice("conv_dropout", conv_dropout, CONV_DROPOUTS)

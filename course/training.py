@@ -164,17 +164,7 @@ class Run:
 
 
 def build(config, data):
-    """The compiled model that `train` would start from.
-
-    Parameters
-    ----------
-    config : Config
-    data : course.data.Data
-
-    Returns
-    -------
-    keras.Model
-    """
+    """The compiled keras.Model that `train` would start from, for a Config and a data set."""
     builder = config.model if callable(config.model) else BUILDERS[config.model]
     known = [
         name for name, one in signature(builder).parameters.items() if one.kind is one.KEYWORD_ONLY
@@ -337,21 +327,13 @@ def state(model):
 
 
 def repeat(config, data, seeds, **options):
-    """Train once a seed: the runs of one arm of an experiment.
-
-    Parameters
-    ----------
-    config : Config
-        Its seed is replaced by each of `seeds`.
-    data : course.data.Data
-    seeds : iterable of int
-    **options
-        Passed on to `train`.
+    """Train once for each seed, which replaces the config's: the runs of one arm of an experiment.
 
     Returns
     -------
     list of Run
-        In the order of `seeds`; an interrupted run is the last one.
+        In the order of `seeds`; an interrupted run is the last one. The options are those of
+        `train`.
     """
     runs = []
     for seed in seeds:
