@@ -8,10 +8,10 @@ its allowed values is a ValueError, whose message lists them.
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
-from numbers import Integral, Real
 
 import keras
+
+from course.config import check_choice, check_count, check_number, check_rate
 
 NORMS = ("none", "batch", "layer", "group")
 PLACEMENTS = ("before", "after")
@@ -95,16 +95,12 @@ class _Blocks:
         check_choice("norm", self.norm, NORMS)
         check_choice("placement", self.placement, PLACEMENTS)
         check_choice("dropout_order", self.dropout_order, DROPOUT_ORDERS)
+        check_number("initial_scale", self.initial_scale, "a factor above 0 (1 is He's)", above=0)
         check_count("groups", self.groups)
-        if not self.initial_scale > 0:
+        check_number("drift", self.drift, "a number of at least 0", least=0)
+        if self.drift and self.norm == "none":
             raise ValueError(
-                f"initial_scale is {self.initial_scale}; give a factor above 0 (1 is He's"
-                " initialisation)."
-            )
-        if self.drift < 0 or (self.drift and self.norm == "none"):
-            raise ValueError(
-                f"drift is {self.drift}; it disturbs what a norm layer outputs: give 0 or more,"
-                " with a norm."
+                f"drift is {self.drift}; it disturbs what a norm layer outputs: set norm."
             )
 
     def kernel_options(self):
@@ -235,6 +231,7 @@ def mlp(
     """
     check_count("depth", depth)
     check_count("width", width)
+    check_choice("residual", residual, (False, True))
     rates = list(rate) if isinstance(rate, (list, tuple)) else [rate] * depth
     if len(rates) != depth:
         raise ValueError(
@@ -383,28 +380,3 @@ def _augment(x, augmentation, blocks):
             value_range=(0, 1), seed=shift_seed + ERASE_SEED, name="erase"
         )(x)
     return x
-
-
-def check_choice(name, value, allowed):
-    """Refuse what is none of the allowed names, and say which one was probably meant."""
-    if value not in allowed:
-        close = get_close_matches(str(value), list(allowed), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(
-            f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}.{hint}"
-        )
-
-
-def check_count(name, value):
-    """Refuse what is not a whole number of at least 1."""
-    if not (isinstance(value, Integral) and value > 0):
-        raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
-
-
-def check_rate(name, rate):
-    """Refuse what is not a probability of dropping below 1."""
-    if not (isinstance(rate, Real) and 0 <= rate < 1):
-        raise ValueError(
-            f"{name} is {rate!r}; it is the probability of dropping a value: give a number from 0"
-            " (no dropout) to below 1 (at 1 nothing would be left)."
-        )
