@@ -86,7 +86,7 @@ class _Blocks:
         check_count("groups", groups)
         check_number("drift", drift, "a number of at least 0", least=0)
         if drift and norm == "none":
-            raise ValueError(f"drift is {drift}; it disturbs what a norm layer puts out: set norm.")
+            raise ValueError(f"drift is {drift}; it disturbs a norm layer: build with a norm.")
         self.activation, self.norm, self.placement = activation, norm, placement
         self.dropout_order, self.initial_scale = dropout_order, initial_scale
         self.groups, self.drift, self.seed = groups, drift, seed
