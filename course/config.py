@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import inf
 from numbers import Integral, Real
+from sys import float_info
 
 MODELS = ("mlp", "cnn")  # builders in `course.models`
 OPTIMIZERS = ("adam", "adamw", "sgd")
@@ -76,8 +77,9 @@ class Config:
 
 def did_you_mean(value, allowed):
     """The allowed name that was probably meant, as a sentence with a space in front; or nothing."""
-    close = get_close_matches(str(value), list(allowed), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    names = {str(choice): choice for choice in allowed}
+    close = get_close_matches(str(value), names, n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""
 
 
 def check_choice(name, value, allowed):
@@ -96,10 +98,15 @@ def check_count(name, value, least=1):
         raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}.")
 
 
+def is_number(value):
+    """Whether a value is a finite number; True is none."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    return number and abs(value) <= float_info.max
+
+
 def check_number(name, value, what, least=-inf, above=-inf, below=inf):
     """Refuse what is not a finite number between the bounds; `what` says what to give."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not (number and least <= value < below and value > above):
+    if not (is_number(value) and least <= value < below and value > above):
         raise ValueError(f"{name} is {value!r}; give {what}.")
 
 

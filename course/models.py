@@ -99,9 +99,7 @@ class _Blocks:
         check_count("groups", self.groups)
         check_number("drift", self.drift, "a number of at least 0", least=0)
         if self.drift and self.norm == "none":
-            raise ValueError(
-                f"drift is {self.drift}; it disturbs what a norm layer outputs: give it with a norm."
-            )
+            raise ValueError(f"drift is {self.drift}; it disturbs a norm layer: build with a norm.")
 
     def kernel_options(self):
         """He's initialisation (2015), times `initial_scale`; no bias where batch norm cancels it."""

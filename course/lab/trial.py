@@ -7,11 +7,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from math import inf
 from pathlib import Path
 
 from course import data
-from course.config import MODELS, Config, check_choice
+from course.config import MODELS, Config, check_choice, is_number
 
 BACKENDS = ("tensorflow", "jax", "torch")  # of Keras; the usual one first
 KINDS = {
@@ -247,9 +246,6 @@ def _options(model, options):
 
 def _check_kind(name, value, default):
     kind = type(default)
-    right = type(value) is kind
-    if kind is float:
-        right = type(value) in (int, float) and -inf < value < inf
-    if not right:
+    if not (is_number(value) if kind is float else type(value) is kind):
         such = "" if kind is bool else f", such as its default, {default!r}"
         raise ValueError(f"{name} is {value!r}; give {KINDS[kind]}{such}.")

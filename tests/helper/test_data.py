@@ -183,7 +183,7 @@ def test_the_files_are_read_and_checked_once(monkeypatch):
     "name", ["Fashion-MNIST", "mnist", "digit", "auto", "", None, 10, ["digits"]]
 )
 def test_a_wrong_name_lists_the_right_ones(name):
-    with pytest.raises(ValueError, match="must be one of fashion_mnist, digits; not "):
+    with pytest.raises(ValueError, match="choose one of 'fashion_mnist', 'digits'"):
         data.load(name)
 
 

@@ -101,19 +101,19 @@ def test_contrasts_compare_metrics_that_exist():
 @pytest.mark.parametrize("small", [False, True])
 def test_every_claim_can_be_planned(dataset, small):
     for claim in claims.CLAIMS:
-        for runs in ledger.runs_of(claim, small=small, dataset=dataset):
-            arms = {run.arm for run in runs}
-            assert {run.parameters["dataset"] for run in runs} == {dataset}
-            settings = {run.setting for run in runs if run.seed == 0}
+        for trials in ledger.trials_of(claim, small=small, dataset=dataset):
+            arms = {trial.arm for trial in trials}
+            assert {trial.dataset for trial in trials} == {dataset}
+            settings = {trial.setting for trial in trials if trial.seed == 0}
             assert len(settings) == len(arms), f"{claim.id}: two arms are the same runs"
-            seeds = {arm: [run.seed for run in runs if run.arm == arm] for arm in arms}
-            assert all(len(mine) >= 2 and mine == seeds[runs[0].arm] for mine in seeds.values()), (
-                "whole pairs"
-            )
+            seeds = {arm: [one.seed for one in trials if one.arm == arm] for arm in arms}
+            assert all(
+                len(mine) >= 2 and mine == seeds[trials[0].arm] for mine in seeds.values()
+            ), "whole pairs"
             wanted = {
                 arm
                 for one in claim.contrasts
-                if one.experiment == runs[0].experiment
+                if one.experiment == trials[0].experiment
                 for arm, _ in one.terms
             }
             assert arms == wanted, "no arm too many"
@@ -225,8 +225,8 @@ def test_one_claim_is_tested_here_and_now(tmp_path, monkeypatch):
         True
     }
     # Another seed in the same folder is none of its business.
-    groups = ledger.runs_of(ledger.find("formula"), small=True, seeds=1, dataset="digits")
-    assert "there are 1" in ledger.judge_runs(ledger.find("formula"), groups, tmp_path).missing
+    groups = ledger.trials_of(ledger.find("formula"), small=True, seeds=1, dataset="digits")
+    assert "there are 1" in ledger.judge_trials(ledger.find("formula"), groups, tmp_path).missing
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
