@@ -84,11 +84,9 @@ def did_you_mean(value, allowed):
 
 def check_choice(name, value, allowed):
     """Refuse what is none of the allowed values, and say which one was probably meant."""
-    # To Python, 1 is True; here it is a number, and a slip.
-    flag = isinstance(value, bool)
+    flag = isinstance(value, bool)  # to Python, 1 is True; here it is a number, and a slip
     if not any(value == choice and flag == isinstance(choice, bool) for choice in allowed):
-        choices = ", ".join(map(repr, allowed))
-        hint = did_you_mean(value, allowed)
+        choices, hint = ", ".join(map(repr, allowed)), did_you_mean(value, allowed)
         raise ValueError(f"{name} is {value!r}; choose one of {choices}.{hint}")
 
 
