@@ -1,4 +1,4 @@
-"""Finds what was handed in: notebooks in folders and archives, whose they are, of which assignment."""
+"""Finds what was handed in: notebooks in folders and archives, and whose and what they are."""
 
 import os
 import re
@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from course.grading.read import AGAIN, Submission, Unreadable, grade_id, parse
+from course.grading.read import AGAIN, Unreadable, content_of, grade_id, parse
+from course.grading.records import Submission
+from course.lab.errors import UserError
 
 MOST_FILES = 200_000
 DEEPEST = 8  # folders
@@ -17,13 +19,13 @@ CANVAS = re.compile(r"(?P<name>[^_]+)(_LATE)?_(?P<user>\d+)_(?P<file>\d+)_(?P<re
 IGNORED = ("__MACOSX", "feedback", "timestamp.txt")
 
 
-class IntakeError(ValueError):
+class IntakeError(UserError):
     """Submissions that cannot be found or opened at all; says what to do, to the instructor."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A file among the submissions: where it is below their folder, and what kind of thing it is."""
+    """A file among the submissions: where it is below their folder, and what kind of thing."""
 
     folders: tuple
     name: str  # empty if it is an empty folder, or a link in the place of one
@@ -295,7 +297,7 @@ def _fault(notebooks, group, said):
 
 def _by_cells(submission, known):
     """The assignment most of whose answers are in a notebook."""
-    ids = {grade_id(cell) for cell in parse(submission.content())}
+    ids = {grade_id(cell) for cell in parse(content_of(submission))}
     shared = (
         {name: len(ids & set(answers)) for name, answers in known.items()}
         if isinstance(known, Mapping)
