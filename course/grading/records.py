@@ -233,7 +233,7 @@ class CaseResult:
         """
         with _refusing("result"):
             arrays, kinds = (
-                {name: data[of][name] for name in data[of] if parts is None or name in parts}
+                {name: it for name, it in data[of].items() if parts is None or name in parts}
                 for of in ("values", "kinds")
             )
             return cls(
