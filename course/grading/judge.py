@@ -187,12 +187,12 @@ def _not_apart(task, result):
 
 
 def _type_fault(kind, value, right_kind, right):
-    expected, found = _sort(right_kind, right), _sort(kind, value)
+    expected, given = _sort(right_kind, right), _sort(kind, value)
     if (
         value is None
-        or found[0] != expected[0]
-        or (found[1] == "list") > (expected[1] == "list")
-        or (expected[1] != "scalar" and found[1] == "scalar")
+        or given[0] != expected[0]
+        or (given[1] == "list") > (expected[1] == "list")
+        or (expected[1] != "scalar" and given[1] == "scalar")
     ):
         if kind == "NoneType":
             return Fault(
@@ -202,12 +202,12 @@ def _type_fault(kind, value, right_kind, right):
             )
         hint = (
             " np.array(...) makes an array of a list"
-            if found[1] == "list" and value is not None
+            if given[1] == "list" and value is not None
             else ""
         )
         return Fault(
             "type",
-            f"it is {_described(kind, found)}, where {_named(expected)} is"
+            f"it is {_described(kind, given)}, where {_named(expected)} is"
             f" expected{hint and ';' + hint}",
         )
     return None
@@ -235,10 +235,10 @@ def _named(sort):
     }[sort]
 
 
-def _described(kind, found):
+def _described(kind, sort):
     """The student's type, of which only well-known names are repeated."""
-    if found[0] is not None:
-        return _named(found)
+    if sort[0] is not None:
+        return _named(sort)
     if kind == "ndarray":
         return "an array"
     if match := re.fullmatch(r"(tuple|list) of (\d{1,3})", kind):

@@ -356,61 +356,8 @@ def files(key):
     -------
     dict of str to bytes
     """
-    arrays, tasks = {}, {}
-
-    def store(place, by_name):
-        """Arrays go to the archive; of each the text has its place there."""
-        stored = {}
-        for name, value in by_name.items():
-            if isinstance(value, np.ndarray):
-                if value.dtype.kind not in "biufcU":
-                    raise TaskError(
-                        f"{place}/{name} holds {value.dtype}; give numbers, truth values or text."
-                    )
-                arrays[f"{place}/{name}"] = value
-                stored[name] = {"array": f"{place}/{name}"}
-            elif isinstance(value, (bool, int, float, str, type(None), list, tuple, np.generic)):
-                stored[name] = value.item() if isinstance(value, np.generic) else value
-            else:
-                raise TaskError(
-                    f"{place}/{name} is a {type(value).__name__}; give a number, text, truth value"
-                    " or array."
-                )
-        return stored
-
-    def results(place, by_case):
-        return {
-            case: {**result.to_dict(), "values": store(f"{place}/{case}", result.values)}
-            for case, result in by_case.items()
-        }
-
-    for task in key.tasks.values():
-        secret = {"hidden": list(task.hidden)} if task.hidden else {}
-        tasks[task.id] = secret | {
-            "parts": [asdict(part) for part in task.parts],
-            "probe": task.probe,
-            "cases": {
-                case: store(f"{task.id}/inputs/{case}", inputs)
-                for case, inputs in task.cases.items()
-            },
-            "right": results(f"{task.id}/right", task.right),
-            "reference": {
-                case: {
-                    part: store(f"{task.id}/reference/{case}/{part}", one)
-                    for part, one in parts.items()
-                }
-                for case, parts in task.reference.items()
-            },
-            "mistakes": [
-                {
-                    "name": mistake.name,
-                    "hint": mistake.hint,
-                    "recognised": mistake.recognised,
-                    "results": results(f"{task.id}/mistakes/{number}", mistake.results),
-                }
-                for number, mistake in enumerate(task.mistakes)
-            ],
-        }
+    arrays = {}
+    tasks = {id: _content(task, arrays) for id, task in key.tasks.items()}
     archive = io.BytesIO()
     # NumPy gives the members no time, so equal arrays are equal bytes.
     np.savez_compressed(archive, **{place: arrays[place] for place in sorted(arrays)})
@@ -418,6 +365,61 @@ def files(key):
         {"format": FORMAT, "assignment": key.name, "tasks": tasks}, indent=1, ensure_ascii=False
     )
     return {"checks.json": f"{text}\n".encode(), "checks.npz": archive.getvalue()}
+
+
+def _content(task, arrays):
+    """The text of a task's key, as plain data; its arrays go into `arrays`, by their place."""
+
+    def stored(place, by_name):
+        return {name: _stored(f"{place}/{name}", by_name[name], arrays) for name in by_name}
+
+    def results(place, by_case):
+        return {
+            case: {**result.to_dict(), "values": stored(f"{place}/{case}", result.values)}
+            for case, result in by_case.items()
+        }
+
+    secret = {"hidden": list(task.hidden)} if task.hidden else {}
+    return secret | {
+        "parts": [asdict(part) for part in task.parts],
+        "probe": task.probe,
+        "cases": {
+            case: stored(f"{task.id}/inputs/{case}", inputs) for case, inputs in task.cases.items()
+        },
+        "right": results(f"{task.id}/right", task.right),
+        "reference": {
+            case: {
+                part: stored(f"{task.id}/reference/{case}/{part}", reference)
+                for part, reference in parts.items()
+            }
+            for case, parts in task.reference.items()
+        },
+        "mistakes": [
+            {
+                "name": mistake.name,
+                "hint": mistake.hint,
+                "recognised": mistake.recognised,
+                "results": results(f"{task.id}/mistakes/{number}", mistake.results),
+            }
+            for number, mistake in enumerate(task.mistakes)
+        ],
+    }
+
+
+def _stored(place, value, arrays):
+    """What the text says of a value: itself, or of an array its place in the archive."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in values.NUMBERS_AND_TEXT:
+            raise TaskError(f"{place} holds {value.dtype}; give numbers, truth values or text.")
+        arrays[place] = value
+        return {"array": place}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (bool, int, float, str, type(None), list, tuple)):
+        return value
+    raise TaskError(
+        f"{place} is a {type(value).__name__}; give a number, text, truth value or array."
+    )
 
 
 def load(folder):
@@ -472,24 +474,22 @@ def _loaded(content, archive):
         }
 
     tasks = {}
-    for id, one in content["tasks"].items():
+    for id, task in content["tasks"].items():
         mistakes = tuple(
             WrongAnswer(**{**mistake, "results": results(mistake["results"])})
-            for mistake in one["mistakes"]
+            for mistake in task["mistakes"]
         )
         reference = {
-            case: {part: loaded(said) for part, said in parts.items()}
-            for case, parts in one["reference"].items()
+            case: {part: loaded(reference) for part, reference in parts.items()}
+            for case, parts in task["reference"].items()
         }
-        cases = {case: loaded(inputs) for case, inputs in one["cases"].items()}
-        parts = tuple(Part(**part) for part in one["parts"])
         tasks[id] = TaskKey(
             id,
-            parts,
-            one["probe"],
-            cases,
-            tuple(one.get("hidden", ())),
-            results(one["right"]),
+            tuple(Part(**part) for part in task["parts"]),
+            task["probe"],
+            {case: loaded(inputs) for case, inputs in task["cases"].items()},
+            tuple(task.get("hidden", ())),
+            results(task["right"]),
             reference,
             mistakes,
         )

@@ -293,7 +293,7 @@ def _fork(order, descriptors, control, shell, boxed):
         if finished:
             break
         jobs = _processes(child, boxed)
-        memory = sum(one.memory for one in jobs)
+        memory = sum(process.memory for process in jobs)
         ended["memory"] = max(ended["memory"], memory)
         if control in ready:
             data = control.recv(1 << 16)
@@ -305,7 +305,7 @@ def _fork(order, descriptors, control, shell, boxed):
             ended["killed"] = "processes"
         elif (
             memory > limits["memory"]
-            and sum(_share(one.pid, one.memory) for one in jobs) > limits["memory"]
+            and sum(_share(process.pid, process.memory) for process in jobs) > limits["memory"]
         ):
             ended["killed"] = "memory"
         elif time.monotonic() - begun > limits["seconds"]:
@@ -336,11 +336,11 @@ def _processes(child, boxed):
     """The processes of the notebook that runs; without the one that only waits for it. Empty where
     there is no /proc.
     """
-    found = []
+    processes = []
     try:
         names = os.listdir("/proc")
     except OSError:
-        return found
+        return processes
     others = {1, os.getpid(), os.getppid()}  # in the box nobody else is in this namespace
     for name in names:
         if not name.isdigit() or int(name) in others:
@@ -352,8 +352,8 @@ def _processes(child, boxed):
             continue  # has ended meanwhile
         if boxed and int(name) == child or not boxed and int(fields[3]) != child:
             continue
-        found.append(_Process(int(name), int(fields[21]) * resource.getpagesize()))
-    return found
+        processes.append(_Process(int(name), int(fields[21]) * resource.getpagesize()))
+    return processes
 
 
 def _share(pid, memory):
@@ -382,9 +382,9 @@ def _kill(child, boxed):
 
 
 def _kill_all(processes):
-    for one in processes:
+    for process in processes:
         try:
-            os.kill(one.pid, signal.SIGKILL)
+            os.kill(process.pid, signal.SIGKILL)
         except OSError:
             pass
 
