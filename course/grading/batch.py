@@ -17,19 +17,15 @@ import shutil
 import traceback
 from collections import Counter
 from contextlib import closing, contextmanager, suppress
-from copy import deepcopy
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, partial
-from importlib import metadata
-from multiprocessing import get_context
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from course.grading import find, keys
+from course.grading import find
+from course.grading.assignment import Assignment, GradeError
 from course.grading.box import Box, BoxError, BoxReport, Limits
 from course.grading.box.box import ON_WINDOWS
 from course.grading.judge import judge
@@ -40,21 +36,16 @@ from course.grading.records import (
     CodeCell,
     Graded,
     Job,
-    Probe,
-    ProbeCell,
     RecordError,
     StoppedCell,
     TaskGrade,
 )
-from course.grading.release import SOLUTIONS, assignments, release_notebook
-from course.grading.report import Row, Summary, feedback, plain, table
-from course.grading.tasks import load_tasks, sources
+from course.grading.release import SOLUTIONS, assignments
+from course.grading.report import Row, Summary, autograded, feedback, plain, table
+from course.grading.tasks import load_tasks
 from course.lab.cluster import connect
-from course.lab.errors import UserError
 from course.lab.files import write_whole
 
-GRADING = Path(__file__).parent  # the code that a grade depends on: its change makes grades stale
-COMPUTED_BY = ("numpy", "keras", "tensorflow", "jax", "torch", "scikit-learn")
 MISSING = "missing"  # the state of a student in the grade book of whom there is no submission
 # Under way for each worker: enough to do while the key is made, and few enough for memory.
 JOBS_EACH = 24
@@ -64,10 +55,6 @@ OURS = (
 )
 UNKNOWN = "unknown"  # stands for the assignment of a submission that does not say which one it is
 LONGEST_NAME = 60  # characters of a student's id, of up to 4 bytes; a folder may have 255 bytes
-
-
-class GradeError(UserError):
-    """A batch that cannot go on; says what to do."""
 
 
 @dataclass
@@ -103,128 +90,6 @@ class Outcome:
     states: dict = field(default_factory=dict)
     total: int = 0
     seconds: float = 0.0
-
-
-class Assignment:
-    """An assignment as the batch needs it; what is costly is made when it is first asked for.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Such as `solutions/02_batch_norm`.
-    settings : mapping
-        "limits" and "boxed", for its box.
-    kept : pathlib.Path
-        Folder that keys are kept in, for the next batch: that of a Keras exercise takes up to a
-        minute.
-    """
-
-    def __init__(self, folder, settings, kept):
-        self.folder, self.name, self._settings, self._kept = folder, folder.name, settings, kept
-        self.tasks = load_tasks(folder)
-
-    @cached_property
-    def skeleton(self):
-        """The release: what a submission is rebuilt from."""
-        return release_notebook(self.folder)
-
-    @cached_property
-    def key(self):
-        """Right and typical wrong values, hidden cases included; never leaves this machine."""
-        place = self._kept / f"{self.name}-{self._sources(_versions())[:16]}"
-        try:
-            return keys.load(place)
-        except keys.KeyFilesError:  # none yet, or a damaged one
-            make = keys.make_key if not self.box["keras"] else partial(_elsewhere, keys.make_key)
-            # It holds the answers, whoever may look into the folder above.
-            self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-            keys.save(make(self.folder, True), place)
-        for old in self._kept.glob(f"{self.name}-*"):
-            if old != place:
-                shutil.rmtree(old, ignore_errors=True)
-        return keys.load(place)
-
-    @cached_property
-    def box(self):
-        """Arguments of the box that its submissions need."""
-        keras = any(
-            re.search(r"^\s*(import|from)\s+keras\b", cell.source, re.M)
-            for cell in self.skeleton.cells
-        )
-        return {"keras": keras, **self._settings}
-
-    @cached_property
-    def probes(self):
-        """What a job says of its tasks."""
-        return {
-            task.id: Probe(
-                task.probe,
-                tuple(part.name for part in task.parts),
-                {**task.cases, **task.hidden},
-            )
-            for task in self.tasks.values()
-        }
-
-    @cached_property
-    def fingerprint(self):
-        """Hash of all that a grade depends on, but for the submission."""
-        return self._sources(
-            nbformat.writes(self.skeleton), {**self.box, "limits": asdict(self.box["limits"])}
-        )
-
-    def _sources(self, *more):
-        """Hash of the grader, the assignment, and what else is given as text or plain data."""
-        digest = hashlib.sha256()
-        for path in [*sorted(GRADING.rglob("*.py")), *sources(self.folder)]:
-            digest.update(path.read_bytes())
-        for what in more:
-            text = what if isinstance(what, str) else json.dumps(what, sort_keys=True)
-            digest.update(text.encode())
-        return digest.hexdigest()
-
-
-def _versions():
-    """Of what right values may depend on."""
-    installed = {}
-    for name in COMPUTED_BY:
-        with suppress(metadata.PackageNotFoundError):
-            installed[name] = metadata.version(name)
-    return installed | {"backend": os.environ.get("KERAS_BACKEND", "")}
-
-
-def _elsewhere(function, *arguments):
-    """Call a function in a process of its own: what Keras takes in memory is free again when that
-    ends.
-    """
-    context = get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(theirs, function, arguments))
-    process.start()
-    theirs.close()
-    try:
-        answer = ours.recv()
-    except EOFError:
-        raise GradeError(
-            "The process that computes the right answers was killed; was there too little memory?"
-        ) from None
-    except BaseException:
-        process.kill()
-        raise
-    finally:
-        ours.close()
-        process.join()
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def _send(connection, function, arguments):
-    try:
-        answer = function(*arguments)
-    except Exception as error:
-        answer = error
-    with suppress(BrokenPipeError):  # nobody is there any more
-        connection.send(answer)
 
 
 # In a worker
@@ -695,70 +560,14 @@ def _keep(attempt, assignment, out):
     """Write a result; last, since with it the submission counts as graded."""
     graded = attempt.graded
     if assignment:
-        notebook = nbformat.writes(_autograded(attempt, assignment.skeleton))
+        cells = attempt.job.cells if attempt.job else ()
+        runs = attempt.report.cells if attempt.report else ()
+        notebook = nbformat.writes(autograded(graded, cells, runs, assignment.skeleton))
         write_whole(
             _place(out, "autograded", graded) / f"{assignment.name}.ipynb",
             notebook.encode("utf-8", "replace"),
         )
     graded.save(_place(out, "results", graded) / "result.json")
-
-
-def _autograded(attempt, skeleton):
-    """The notebook that was run, with what its cells printed, for an instructor; as text, so that
-    nothing in it is live.
-    """
-    runs = iter(attempt.report.cells if attempt.report else ())
-    tasks = {f"check_{task.id}": task for task in attempt.graded.tasks}
-    released, cells = [cell for cell in skeleton.cells if grade_id(cell)], []
-
-    def up_to(identity):
-        """The cells of the release before one of them, and that one."""
-        while released:
-            cell = deepcopy(released.pop(0))
-            if cell.cell_type == "code":
-                cell.outputs = _verdict(attempt.graded, tasks.get(grade_id(cell)))
-            cells.append(cell)
-            if grade_id(cell) == identity:
-                return cell
-        return None
-
-    for given in attempt.job.cells if attempt.job else ():
-        if isinstance(given, ProbeCell):
-            up_to(f"check_{given.task}")
-            continue
-        cell = up_to(given.id) if given.id else None
-        if cell is None:
-            cell = new_code_cell(id=f"added-{len(cells)}")
-            cells.append(cell)
-        if given.id != "self_check":
-            cell.source = given.source
-        if run := next(runs, None):
-            cell.outputs = _outputs(run)
-    up_to(None)
-    return new_notebook(cells=cells, metadata=skeleton.metadata)
-
-
-def _verdict(graded, task):
-    """The output of a check's cell: what the judge says of its task; none if it is no check."""
-    if task is None:
-        return []
-    texts = [graded.message, *(line.message for line in task.lines)]
-    return [_stream("\n".join(filter(None, texts)))] if any(texts) else []
-
-
-def _outputs(run):
-    """The outputs of a cell that was run."""
-    outputs = [_stream(run.text)] if run.text else []
-    if error := run.error:
-        names = {"ename": plain(error.type), "evalue": plain(error.message)}
-        line = f" (line {error.line})" if error.line else ""
-        told = plain(f"{error.type}: {error.message}{line}")
-        outputs.append(new_output("error", **names, traceback=[told]))
-    return outputs
-
-
-def _stream(text):
-    return new_output("stream", name="stdout", text=plain(text))
 
 
 def _publish(results, wanted, out, book, outcome):

@@ -1,5 +1,5 @@
-"""What people read after grading: a feedback page for each student, `grades.csv`, and a summary for
-the instructor.
+"""What people read after grading: a feedback page for each student, `grades.csv`, and for the
+instructor a summary, and each notebook as it was run.
 
 Whatever comes from a student (names, outputs, errors) is text here: Jinja2 escapes it, and the
 pages' own policy forbids all scripts and everything from outside, should that ever fail.
@@ -14,13 +14,16 @@ import re
 import statistics
 import unicodedata
 from collections import Counter, defaultdict
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from course.grading.records import BookEntry
+from course.grading.read import grade_id
+from course.grading.records import BookEntry, ProbeCell
 
 PAGES = Path(__file__).with_name("pages")
 TEXT_LIMIT = 4_000  # characters of one text on a page
@@ -105,6 +108,77 @@ def _error(error):
     known = isinstance(getattr(builtins, error.type, None), type)
     line = f" in line {error.line}" if error.line else ""
     return (error.type if known else "an error") + line
+
+
+def autograded(graded, cells, runs, skeleton):
+    """The notebook that was run, with what its cells printed, for an instructor; as text, so that
+    nothing in it is live.
+
+    Parameters
+    ----------
+    graded : Graded
+    cells : iterable of CodeCell and ProbeCell
+        As they were to be run; none of a notebook that was not.
+    runs : iterable of CellRun
+        What came of the code cells, as far as they were run.
+    skeleton : nbformat.NotebookNode
+        The release.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+    """
+    runs, tasks = iter(runs), {f"check_{task.id}": task for task in graded.tasks}
+    released, notebook = [cell for cell in skeleton.cells if grade_id(cell)], []
+
+    def up_to(identity):
+        """The cells of the release before one of them, and that one."""
+        while released:
+            cell = deepcopy(released.pop(0))
+            if cell.cell_type == "code":
+                cell.outputs = _verdict(graded, tasks.get(grade_id(cell)))
+            notebook.append(cell)
+            if grade_id(cell) == identity:
+                return cell
+        return None
+
+    for given in cells:
+        if isinstance(given, ProbeCell):
+            up_to(f"check_{given.task}")
+            continue
+        cell = up_to(given.id) if given.id else None
+        if cell is None:
+            cell = new_code_cell(id=f"added-{len(notebook)}")
+            notebook.append(cell)
+        if given.id != "self_check":
+            cell.source = given.source
+        if run := next(runs, None):
+            cell.outputs = _outputs(run)
+    up_to(None)
+    return new_notebook(cells=notebook, metadata=skeleton.metadata)
+
+
+def _verdict(graded, task):
+    """The output of a check's cell: what the judge says of its task; none if it is no check."""
+    if task is None:
+        return []
+    texts = [graded.message, *(line.message for line in task.lines)]
+    return [_stream("\n".join(filter(None, texts)))] if any(texts) else []
+
+
+def _outputs(run):
+    """The outputs of a cell that was run."""
+    outputs = [_stream(run.text)] if run.text else []
+    if error := run.error:
+        names = {"ename": plain(error.type), "evalue": plain(error.message)}
+        line = f" (line {error.line})" if error.line else ""
+        told = plain(f"{error.type}: {error.message}{line}")
+        outputs.append(new_output("error", **names, traceback=[told]))
+    return outputs
+
+
+def _stream(text):
+    return new_output("stream", name="stdout", text=plain(text))
 
 
 @dataclass(frozen=True)

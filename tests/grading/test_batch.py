@@ -30,8 +30,8 @@ from nbgrader import api, plugins  # noqa: E402
 
 from course.app import cli
 from course.app.cli import lessons as commands
+from course.grading import assignment, keys, release, report
 from course.grading import batch as grading
-from course.grading import keys, release, report
 from course.grading.book import Book, BookError  # noqa: E402
 from course.grading.records import Graded
 from course.grading.tasks import TaskError
@@ -511,8 +511,8 @@ def test_a_result_is_read_once(copied, solutions, monkeypatch):
 
 @pytest.mark.parametrize("name", ["report.py", "box/runner.py", "box/a_new_room/any.py"])
 def test_all_code_of_grading_makes_grades_stale(solutions, tmp_path, monkeypatch, name):
-    shutil.copytree(grading.GRADING, tmp_path / "grading")
-    monkeypatch.setattr(grading, "GRADING", tmp_path / "grading")
+    shutil.copytree(assignment.GRADING, tmp_path / "grading")
+    monkeypatch.setattr(assignment, "GRADING", tmp_path / "grading")
 
     def fingerprint():
         settings = {"limits": grading.Limits(), "boxed": True}
@@ -675,9 +675,9 @@ def test_a_key_may_be_made_in_another_process(solutions, monkeypatch, tmp_path):
         == here.tasks["variance"].right["secret case"].values["value"]
     )
     with pytest.raises(TaskError, match="no assignment"):  # what goes wrong there is said here
-        grading._elsewhere(keys.make_key, solutions / "92_none", True)
+        assignment._elsewhere(keys.make_key, solutions / "92_none", True)
     with pytest.raises(grading.GradeError, match="was killed"):
-        grading._elsewhere(os._exit, 1)
+        assignment._elsewhere(os._exit, 1)
 
 
 def test_a_key_is_kept_for_the_next_batch_and_made_anew_when_it_is_damaged_or_old(
@@ -706,7 +706,7 @@ def test_a_key_is_kept_for_the_next_batch_and_made_anew_when_it_is_damaged_or_ol
     assert len(made) == 3 and [*(tmp_path / "kept").iterdir()] != [place]
     (folder / "mistakes.toml").write_text(MISTAKES.replace("ddof=1", "ddof=2"))
     assert right() == before and len(made) == 4
-    monkeypatch.setattr(grading, "_versions", lambda: {"numpy": "another"})
+    monkeypatch.setattr(assignment, "_versions", lambda: {"numpy": "another"})
     assert right() == before and len(made) == 5
 
 
