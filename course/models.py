@@ -3,13 +3,15 @@
 Both are made of blocks *linear map, normalization, activation, dropout*, and every choice the
 course compares is an argument. Two arms of an experiment that differ in one argument start from
 the same weights: each linear layer and each random layer has a seed of its own, derived from
-`seed`, so adding a layer never shifts the random numbers of another.
+`seed`, so adding a layer never shifts the random numbers of another. An argument that is none of
+its allowed values is a ValueError, whose message lists them.
 """
 
-from difflib import get_close_matches
-from numbers import Integral, Real
+from dataclasses import dataclass
 
 import keras
+
+from course.config import check_choice, check_count, check_number, check_rate
 
 NORMS = ("none", "batch", "layer", "group")
 PLACEMENTS = ("before", "after")
@@ -74,35 +76,35 @@ class Drift(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "seed": self.seed}
 
 
+@dataclass(kw_only=True)
 class _Blocks:
     """Hands out the layers of one network, each with its name and its own seed."""
 
-    def __init__(
-        self, *, activation, norm, placement, dropout_order, initial_scale, groups, drift, seed
-    ):
-        check_choice("norm", norm, NORMS)
-        check_choice("placement", placement, PLACEMENTS)
-        check_choice("dropout_order", dropout_order, DROPOUT_ORDERS)
-        if not initial_scale > 0:
+    activation: str
+    norm: str
+    placement: str
+    dropout_order: str
+    initial_scale: float
+    groups: int
+    drift: float
+    seed: int
+    linear: int = 0  # how many linear and random layers there are so far
+    random: int = 0
+
+    def __post_init__(self):
+        check_choice("norm", self.norm, NORMS)
+        check_choice("placement", self.placement, PLACEMENTS)
+        check_choice("dropout_order", self.dropout_order, DROPOUT_ORDERS)
+        check_number("initial_scale", self.initial_scale, "a factor above 0 (1 is He's)", above=0)
+        check_count("groups", self.groups)
+        check_number("drift", self.drift, "a number of at least 0", least=0)
+        if self.drift and self.norm == "none":
             raise ValueError(
-                f"initial_scale is {initial_scale}; give a factor above 0 (1 is He's"
-                " initialisation)."
+                f"drift is {self.drift}; it disturbs what a norm layer outputs: set norm."
             )
-        check_count("groups", groups)
-        if drift < 0 or (drift and norm == "none"):
-            raise ValueError(
-                f"drift is {drift}; it disturbs what a norm layer puts out: give 0 or more, with a"
-                " norm."
-            )
-        self.activation, self.norm, self.placement = activation, norm, placement
-        self.dropout_order, self.initial_scale = dropout_order, initial_scale
-        self.groups, self.drift, self.seed = groups, drift, seed
-        self.linear = self.random = 0
 
     def kernel_options(self):
-        """Seeded He initialisation (He et al. 2015), times `initial_scale`; no bias where batch
-        norm cancels it.
-        """
+        """Seeded He initialisation (2015) times `initial_scale`; no bias where batch norm cancels it."""
         self.linear += 1
         return {
             "kernel_initializer": keras.initializers.VarianceScaling(
@@ -226,14 +228,10 @@ def mlp(
     -------
     keras.Model
         Not compiled. Layers are named dense_1, norm_1, activation_1, dropout_1, ...
-
-    Raises
-    ------
-    ValueError
-        If an argument is none of its allowed values; the message lists them.
     """
     check_count("depth", depth)
     check_count("width", width)
+    check_choice("residual", residual, (False, True))
     rates = list(rate) if isinstance(rate, (list, tuple)) else [rate] * depth
     if len(rates) != depth:
         raise ValueError(
@@ -309,11 +307,6 @@ def cnn(
     -------
     keras.Model
         Not compiled. Layers are named conv_1, norm_1, ..., dense_5, ..., numbered through.
-
-    Raises
-    ------
-    ValueError
-        If an argument is none of its allowed values; the message lists them.
     """
     check_choice("size", size, CNN_SIZES)
     check_choice("conv_dropout", conv_dropout, CONV_DROPOUTS)
@@ -387,28 +380,3 @@ def _augment(x, augmentation, blocks):
             value_range=(0, 1), seed=shift_seed + ERASE_SEED, name="erase"
         )(x)
     return x
-
-
-def check_choice(name, value, allowed):
-    """Refuse what is none of the allowed names, and say which one was probably meant."""
-    if value not in allowed:
-        close = get_close_matches(str(value), list(allowed), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(
-            f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}.{hint}"
-        )
-
-
-def check_count(name, value):
-    """Refuse what is not a whole number of at least 1."""
-    if not (isinstance(value, Integral) and value > 0):
-        raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
-
-
-def check_rate(name, rate):
-    """Refuse what is not a probability of dropping below 1."""
-    if not (isinstance(rate, Real) and 0 <= rate < 1):
-        raise ValueError(
-            f"{name} is {rate!r}; it is the probability of dropping a value: give a number from 0"
-            " (no dropout) to below 1 (at 1 nothing would be left)."
-        )

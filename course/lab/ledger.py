@@ -80,8 +80,8 @@ def asked_of(claim, experiment):
     )
 
 
-def runs_of(claim, *, small, seeds=None, dataset=None):
-    """The runs that a claim needs, by experiment: of each only the arms in its contrasts.
+def trials_of(claim, *, small, seeds=None, dataset=None):
+    """The trials that a claim needs, by experiment: of each only the arms in its contrasts.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def runs_of(claim, *, small, seeds=None, dataset=None):
 
     Returns
     -------
-    list of list of course.lab.plan.Run
+    list of list of course.lab.trial.Trial
     """
     arms = {}
     for contrast in claim.contrasts:
@@ -106,18 +106,20 @@ def runs_of(claim, *, small, seeds=None, dataset=None):
     ]
 
 
-def judge_runs(claim, groups, out):
-    """The entry of one claim from the runs that `runs_of` gave, once they are done.
+def judge_trials(claim, groups, out):
+    """The entry of one claim from the trials that `trials_of` gave, once they are done.
 
     Returns
     -------
     Entry
     """
-    groups = {runs[0].experiment: runs for runs in groups}
+    groups = {trials[0].experiment: trials for trials in groups}
 
     def rows_of(name):
         rows, _ = results.load(groups[name], out)
-        return rows[rows["key"].isin([run.key for run in groups[name]])]  # not those of other seeds
+        return rows[
+            rows["key"].isin([trial.key for trial in groups[name]])
+        ]  # not those of other seeds
 
     return _entry(claim, rows_of)
 
@@ -128,10 +130,10 @@ def _rows(name, out):
 
 def _entry(claim, rows_of):
     try:
-        found = tuple(verdict.findings(claim, rows_of))
+        findings = tuple(verdict.findings(claim, rows_of))
     except (results.SweepError, ValueError, FileNotFoundError) as error:
         return Entry(claim, (), "not measured", str(error))
-    return Entry(claim, found, verdict.verdict(found))
+    return Entry(claim, findings, verdict.verdict(findings))
 
 
 def table(entries):
@@ -201,7 +203,7 @@ def report(entry):
         else f"Source: **{claim.source}**."
     )
     asked = " and ".join(
-        f"*{name}*" for name in dict.fromkeys(one.experiment for one in claim.contrasts)
+        f"*{name}*" for name in dict.fromkeys(contrast.experiment for contrast in claim.contrasts)
     )
     above = (
         f"### {claim.id}\n\n> {claim.sentence}\n\n{source} {claim.known}\n\nExperiment: {asked}."
@@ -314,5 +316,5 @@ def picture(axes, findings, texts):
     )
     right = axes.secondary_yaxis("right")
     right.set_yticks(range(len(findings)), texts, fontsize=11)
-    for one in (axes, right):
-        one.tick_params(axis="y", length=0)
+    for side in (axes, right):
+        side.tick_params(axis="y", length=0)
