@@ -435,7 +435,7 @@ def mask_desk(shape=(40, 25), rate=0.3, shared=()):
 def test_any_mask_at_the_rate_passes_and_each_mistake_is_recognised(shape, shared):
     desk, one = mask_desk(shape, shared=shared)
     assert all(
-        desk.judge(lambda x, rate: dropout(x, rate, seed, shape=one)).points == 3
+        desk.judge(lambda x, rate, seed=seed: dropout(x, rate, seed, shape=one)).points == 3
         for seed in range(30)
     )
     for name in (mistake.name for mistake in desk.key.mistakes):
