@@ -5,15 +5,18 @@
     python3 run.py --port 9999      options go to `jupyter lab`: --no-browser, --port, ...
     python3 run.py test             the same set-up, then all tests; options go to pytest
     python3 run.py torch            add PyTorch's CPU build (200 MB), which lesson 10 needs
+    python3 run.py update           bring the newest version; what you wrote is kept
     python3 run.py check            any other word is a subcommand of `course`
 
 The environment is made from uv.lock in the folder .venv, with the `uv` on the PATH or else with
-one fetched into the folder .uv. From the second run on no network is needed.
+one fetched into the folder .uv. From the second run on no network is needed. UV_DEFAULT_INDEX names
+a mirror of the package index, SSL_CERT_FILE the certificate of a company or school.
 """
 
 # Standard library only, and it must also parse and start on Python 3.6: a wrong Python gets a
 # sentence that says what to do, not a SyntaxError.
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -21,13 +24,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 PRIVATE = os.path.join(ROOT, ".uv")
 UNFINISHED = os.path.join(PRIVATE, "unfinished")
+UPDATE = os.path.join(ROOT, "course", "app", "update.py")
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)  # as requires-python in pyproject.toml
-OLDEST_UV = (0, 9)  # as in the test group of pyproject.toml
+OLDEST_UV = (0, 11)  # as in the test group of pyproject.toml; the first with UV_SYSTEM_CERTS
 TORCH = "torch>=2.6"  # as the extra in pyproject.toml
 # What an instructor's commands need beyond a student's, by extra of pyproject.toml.
 EXTRAS = {
@@ -39,21 +44,59 @@ EXTRAS = {
 }
 SPACE_NEEDED = 3 * 1000**3  # bytes: the environment and the downloads kept by uv
 
-DISK_FULL = "no space left", "os error 28", "errno 28", "os error 112", "quota exceeded"
-NO_NETWORK = (
-    "error sending request",
-    "dns error",
-    "failed to fetch",
-    "failed to download",
-    "timed out",
-    "network connectivity is disabled",
-    "newconnectionerror",
-    "name resolution",
-    "proxyerror",
-    "connection error",
-    "connectionerror",
-    "no matching distribution",
+# What a failed uv or pip prints, and the sentence for it: of the causes that fit, the first.
+DISK_IS_FULL = "the disk became full; free about 3 GB and run this again."
+MIRROR = (
+    "the package server refuses a file or lacks it, see above: where only a mirror may be used, "
+    "set UV_DEFAULT_INDEX to its address (it ends in /simple); if that is set, take another mirror "
+    "or ask whoever runs it."
 )
+CAUSES = [
+    (("no space left", "os error 28", "errno 28", "os error 112", "quota exceeded"), DISK_IS_FULL),
+    (
+        ("wheel for the current platform", "is not a supported wheel"),
+        "TensorFlow does not exist for this machine or this kind of Python: the course runs on "
+        "Linux (x86-64 or ARM, glibc 2.28 or newer; not on Alpine's musl), on macOS 12 or newer "
+        "with Apple silicon (there with an arm64 Python, not one for Intel under Rosetta), and on "
+        "64-bit Windows (on ARM with the x64 Python); Pythons of all kinds are on "
+        "https://www.python.org/downloads/.",
+    ),
+    (
+        ("certificate: expired", "certificate expired", "certificate has expired", "not valid yet"),
+        "a certificate on the way to the packages is out of date: set this machine's clock right; "
+        "if it is right, whoever runs this network or mirror must renew the certificate.",
+    ),
+    (
+        ("invalid peer certificate", "certificate verify failed"),
+        "this network puts in a certificate of its own, as those of companies and schools do: set "
+        "UV_SYSTEM_CERTS=true if your browser trusts it, else SSL_CERT_FILE to the certificate's "
+        "file (.pem; ask whoever runs the network), and run this again.",
+    ),
+    (
+        ("(407)", "407 proxy", "proxy authorization required"),
+        "the proxy wants a name and a password: set HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT and "
+        "run this again.",
+    ),
+    (("client error (40", "403 forbidden", "401 unauthorized", "404 not found"), MIRROR),
+    (
+        (
+            "error sending request",
+            "dns error",
+            "failed to fetch",
+            "failed to download",
+            "timed out",
+            "network connectivity is disabled",
+            "newconnectionerror",
+            "name resolution",
+            "proxyerror",
+            "connection error",
+            "connectionerror",
+        ),
+        "could not download the packages; the first set-up needs the Internet: check the "
+        "connection (behind a proxy set HTTPS_PROXY) and run this again.",
+    ),
+    (("no matching distribution", "no solution found"), MIRROR),
+]
 
 
 def stop(sentence):
@@ -93,6 +136,10 @@ def clean_environment(environment):
     }
     clean = {name: value for name, value in environment.items() if name not in foreign}
     clean["PIP_USER"] = "0"  # `user = true` in a pip.conf makes pip refuse to fill a venv
+    # The pip that fetches uv takes the mirror and the certificate that uv is told.
+    for pip, uv in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_CERT", "SSL_CERT_FILE"):
+        if clean.get(uv):
+            clean.setdefault(pip, clean[uv])
     return clean
 
 
@@ -125,7 +172,7 @@ def suitable_python(command):
 
 
 def find_python():
-    """Return this interpreter, or another one on the PATH if the course does not run on this one."""
+    """Return this interpreter, or one on the PATH if the course does not run on this one."""
     commands = [[sys.executable]]
     for version in "3.12", "3.13", "3.11":
         commands += [["python" + version], ["py", "-" + version]]  # `py` finds them on Windows
@@ -139,17 +186,13 @@ def find_python():
     )
 
 
-def stop_because(log, otherwise):
-    """Leave with the sentence that fits what a failed command has printed."""
+def cause(log):
+    """Return the sentence for what a failed command has printed, or None."""
     log = log.lower()
-    if any(sign in log for sign in DISK_FULL):
-        stop("the disk became full; free about 3 GB and run this again.")
-    if any(sign in log for sign in NO_NETWORK):
-        stop(
-            "could not download the packages; the first set-up needs the Internet: check the "
-            "connection (behind a proxy set HTTPS_PROXY) and run this again."
-        )
-    stop(otherwise)
+    for signs, sentence in CAUSES:
+        if any(sign in log for sign in signs):
+            return sentence
+    return None
 
 
 def watched(command):
@@ -164,9 +207,10 @@ def watched(command):
     ) as process:
         for line in process.stdout:
             lines.append(line.decode(errors="replace"))
+            # Not the list of all packages, nor that nothing is to be done.
             if not lines[-1].startswith(
-                (" + ", " - ", " ~ ", "Audited", "Checked")
-            ):  # a list of all packages
+                (" + ", " - ", " ~ ", "Audited", "Checked", "Using Python")
+            ):
                 sys.stderr.write(lines[-1])
                 sys.stderr.flush()
     return process.returncode, "".join(lines)
@@ -200,10 +244,10 @@ def find_uv(python):
         for command in [python, "-m", "venv", new], pip + ["--quiet", wanted]:
             code, log = watched(command)
             if code:
-                stop_because(
-                    log,
-                    "could not make the folder .uv, see above; install uv yourself "
-                    "(https://docs.astral.sh/uv/) and run this again.",
+                stop(
+                    cause(log)
+                    or "could not make the folder .uv, see above; install uv yourself "
+                    "(https://docs.astral.sh/uv/) and run this again."
                 )
         shutil.rmtree(private, ignore_errors=True)
         os.rename(new, private)
@@ -214,41 +258,50 @@ def find_uv(python):
 
 def make_environment(options):
     """Bring the folder .venv to the state of uv.lock and return its Python."""
-    try:
-        os.makedirs(PRIVATE, exist_ok=True)
-        tempfile.TemporaryFile(dir=ROOT).close()
-    except OSError as error:
-        stop_because(
-            str(error),
-            "cannot write to the course's folder (%s); copy the course to a "
-            "folder of your own and run this again." % error.strerror,
-        )
-    with set_up_alone():
+    with alone():
         return synchronise(options)
 
 
 @contextlib.contextmanager
-def set_up_alone():
-    """Two set-ups at a time, from two terminals, would take each other's environment for a broken
-    one.
+def alone():
+    """Wait until no other run.py sets up or updates: they would take each other's half-made
+    environment for a broken one.
     """
-    folder = None
     try:
-        import fcntl
-
-        folder = os.open(PRIVATE, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print("Another run.py is setting up: waiting for it ...", file=sys.stderr)
-            fcntl.flock(folder, fcntl.LOCK_EX)
-    except (ImportError, OSError):  # Windows, or a file system without locks
-        pass
-    try:
+        os.makedirs(PRIVATE, exist_ok=True)
+        tempfile.TemporaryFile(dir=ROOT).close()
+        lock = open(os.path.join(PRIVATE, "lock"), "a")
+    except OSError as error:
+        stop(
+            cause(str(error))
+            or "cannot write to the course's folder (%s); copy the course to a "
+            "folder of your own and run this again."
+            % error.strerror
+        )
+    with lock:  # its end, or that of this process, ends the lock
+        if is_locked(lock):
+            print("Another run.py is at work here: waiting for it ...", file=sys.stderr)
+            while is_locked(lock):
+                time.sleep(0.2)
         yield
-    finally:
-        if folder is not None:
-            os.close(folder)  # which ends the lock, as the end of this process would
+
+
+def is_locked(lock):
+    """Whether another process has locked this file; else it is now ours."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    except OSError:  # a file system without locks
+        pass
+    return False
 
 
 def synchronise(options):
@@ -265,31 +318,60 @@ def synchronise(options):
         print("Setting up, once (about 400 MB to download) ...", file=sys.stderr)
         if shutil.disk_usage(ROOT).free < SPACE_NEEDED:
             stop("the disk is too full; the set-up needs 3 GB: free some and run this again.")
-    command = [
-        find_uv(ready or interpreter),
-        "sync",
-        "--frozen",
-        "--inexact",
-        "--python",
-        interpreter,
-    ]
+    uv = find_uv(ready or interpreter)
+    sync = [uv, "sync", "--frozen", "--inexact", "--python", interpreter]
     if options or not ready:
         # At once: Keras takes far longer to import wherever Python may not write what it compiled.
-        command.append("--compile-bytecode")
+        sync.append("--compile-bytecode")
+    commands = [sync + options]
+    if os.environ.get("UV_DEFAULT_INDEX"):
+        # With --frozen uv downloads from where uv.lock says, whatever the mirror: so the same
+        # versions come from the mirror first, and there is nothing left to download.
+        listed = os.path.join(PRIVATE, "locked.txt")
+        export = [uv, "export", "--quiet", "--frozen", "--no-emit-project", "-o", listed]
+        install = [uv, "pip", "install", "--python", python, "--no-deps", "-r", listed]
+        commands = [export + options, install] + commands
+        if not ready:
+            commands.insert(0, [uv, "venv", "--clear", "--python", interpreter, VENV])
     open(UNFINISHED, "w").close()
-    code, log = watched(command + options)
-    offline = any(sign in log.lower() for sign in NO_NETWORK)
-    if code and ready and offline:
-        code, log = watched(command + options + ["--offline"])
-    if code == 0 or offline:  # without a network uv fails before it touches the environment
+    code, log = all_watched(commands)
+    # Where a download fails, uv has not touched the environment yet.
+    untouched = bool(cause(log)) and cause(log) != DISK_IS_FULL
+    if code and ready and untouched:
+        code, log = all_watched([command + ["--offline"] for command in commands])
+    if code == 0:
+        name_folder_in_ascii()
+    if code == 0 or untouched:
         os.remove(UNFINISHED)
     if code:
-        stop_because(
-            log,
-            "uv could not make the environment, see above; remove the folder .venv "
-            "and run this again.",
+        stop(
+            cause(log)
+            or "uv could not make the environment, and says above why; the next start "
+            "makes it anew."
         )
     return python
+
+
+def all_watched(commands):
+    """Run commands up to the first that fails; exit code and print of the last that ran."""
+    for command in commands:
+        code, log = watched(command)
+        if code:
+            break
+    return code, log
+
+
+def name_folder_in_ascii():
+    """Let the environment find the course by a relative path.
+
+    uv writes the folder's name in UTF-8, and on Windows Python 3.11 and 3.12 read such a .pth file
+    in the system's code page: from a folder such as Müller they find nothing, or do not start.
+    """
+    for folder in ["Lib/site-packages", "lib/python3*/site-packages"]:
+        name = os.path.join(glob.escape(VENV), folder, "*batchnorm_dropout_course.pth")
+        for path in glob.glob(name):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(os.path.relpath(ROOT, os.path.dirname(path)) + "\n")
 
 
 def add_torch():
@@ -300,7 +382,7 @@ def add_torch():
     uv = find_uv(suitable_python([python]))
     code, log = watched([uv, "pip", "install", "--python", python, "--torch-backend=cpu", TORCH])
     if code:
-        stop_because(log, "uv could not install PyTorch, see above; lesson 10 alone needs it.")
+        stop(cause(log) or "uv could not install PyTorch, see above; lesson 10 alone needs it.")
     print("PyTorch is installed: restart the kernel of lesson 10 and run it.", file=sys.stderr)
     return 0
 
@@ -310,10 +392,13 @@ def main(arguments):
     if arguments[:1] in (["-h"], ["--help"]):
         print(__doc__)
         return 0
+    os.chdir(ROOT)
     if arguments == ["torch"]:
         return add_torch()
+    if arguments[:1] == ["update"]:
+        with alone():
+            return subprocess.call([find_python(), UPDATE] + arguments[1:])
     options, what = plan(arguments)
-    os.chdir(ROOT)
     command = [make_environment(options)] + what
     environment = clean_environment(os.environ)
     if os.name != "nt":

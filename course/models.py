@@ -3,8 +3,11 @@
 Both are made of blocks *linear map, normalization, activation, dropout*, and every choice the
 course compares is an argument. Two arms of an experiment that differ in one argument start from
 the same weights: each linear layer and each random layer has a seed of its own, derived from
-`seed`, so adding a layer never shifts the random numbers of another.
+`seed`, so adding a layer never shifts the random numbers of another. An argument that is none of
+its allowed values is a ValueError, whose message lists them.
 """
+
+from dataclasses import dataclass
 
 import keras
 
@@ -73,29 +76,33 @@ class Drift(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "seed": self.seed}
 
 
+@dataclass(kw_only=True)
 class _Blocks:
     """Hands out the layers of one network, each with its name and its own seed."""
 
-    def __init__(
-        self, *, activation, norm, placement, dropout_order, initial_scale, groups, drift, seed
-    ):
-        check_choice("norm", norm, NORMS)
-        check_choice("placement", placement, PLACEMENTS)
-        check_choice("dropout_order", dropout_order, DROPOUT_ORDERS)
-        check_number("initial_scale", initial_scale, "a factor above 0 (1 is He's)", above=0)
-        check_count("groups", groups)
-        check_number("drift", drift, "a number of at least 0", least=0)
-        if drift and norm == "none":
-            raise ValueError(f"drift is {drift}; it disturbs a norm layer: build with a norm.")
-        self.activation, self.norm, self.placement = activation, norm, placement
-        self.dropout_order, self.initial_scale = dropout_order, initial_scale
-        self.groups, self.drift, self.seed = groups, drift, seed
-        self.linear = self.random = 0
+    activation: str
+    norm: str
+    placement: str
+    dropout_order: str
+    initial_scale: float
+    groups: int
+    drift: float
+    seed: int
+    linear: int = 0  # how many linear and random layers there are so far
+    random: int = 0
+
+    def __post_init__(self):
+        check_choice("norm", self.norm, NORMS)
+        check_choice("placement", self.placement, PLACEMENTS)
+        check_choice("dropout_order", self.dropout_order, DROPOUT_ORDERS)
+        check_number("initial_scale", self.initial_scale, "a factor above 0 (1 is He's)", above=0)
+        check_count("groups", self.groups)
+        check_number("drift", self.drift, "a number of at least 0", least=0)
+        if self.drift and self.norm == "none":
+            raise ValueError(f"drift is {self.drift}; it disturbs a norm layer: build with a norm.")
 
     def kernel_options(self):
-        """Seeded He initialisation (He et al. 2015), times `initial_scale`; no bias where batch
-        norm cancels it.
-        """
+        """Seeded He initialisation (2015) times `initial_scale`; no bias where batch norm cancels it."""
         self.linear += 1
         return {
             "kernel_initializer": keras.initializers.VarianceScaling(
@@ -219,11 +226,6 @@ def mlp(
     -------
     keras.Model
         Not compiled. Layers are named dense_1, norm_1, activation_1, dropout_1, ...
-
-    Raises
-    ------
-    ValueError
-        If an argument is none of its allowed values; the message lists them.
     """
     check_count("depth", depth)
     check_count("width", width)
@@ -303,11 +305,6 @@ def cnn(
     -------
     keras.Model
         Not compiled. Layers are named conv_1, norm_1, ..., dense_5, ..., numbered through.
-
-    Raises
-    ------
-    ValueError
-        If an argument is none of its allowed values; the message lists them.
     """
     check_choice("size", size, CNN_SIZES)
     check_choice("conv_dropout", conv_dropout, CONV_DROPOUTS)

@@ -1,7 +1,5 @@
 """One model in two modes: what it computes in training, what at inference, and the step between."""
 
-from typing import NamedTuple
-
 import keras
 import numpy as np
 
@@ -45,14 +43,9 @@ def predict(model, x, *, training=False, batch_size=1_000):
     -------
     numpy.ndarray of shape (N, classes)
     """
-    # Called directly: Keras's own `predict` compiles a graph first, which for a single look costs
-    # more than it saves.
-    return np.concatenate(
-        [
-            keras.ops.convert_to_numpy(model(part, training=training))
-            for part in parts(x, batch_size)
-        ]
-    )
+    # Called directly: Keras's own `predict` compiles a graph first, which costs more than it saves.
+    outputs = [model(part, training=training) for part in parts(x, batch_size)]
+    return np.concatenate([keras.ops.convert_to_numpy(output) for output in outputs])
 
 
 def call(model, x, training_layers=()):
@@ -104,19 +97,14 @@ def recompute_statistics(model, x, batch_size=500):
             for layer in norms:
                 # Keeping number / (number + 1) of the old average weighs all batches alike.
                 layer.momentum = number / (number + 1)
-            call(
-                model,
-                x[number * batch_size : (number + 1) * batch_size],
-                BatchNorm,
-            )
+            call(model, x[number * batch_size : (number + 1) * batch_size], BatchNorm)
     finally:
         for layer, (momentum, trainable) in zip(norms, before, strict=True):
             layer.momentum, layer.trainable = momentum, trainable
 
 
 def gradients(model, x, y):
-    """Gradient of the mean cross-entropy loss, in training mode, with respect to each trainable
-    variable.
+    """Gradient of the mean cross-entropy loss in training mode, by trainable variable.
 
     Works on every backend: it is read from the momentum after one step of an optimizer, and not
     from the change of the weights, in which rounding would swallow a small gradient. The model
@@ -165,30 +153,17 @@ def scores(probabilities, y):
     }
 
 
-class Bins(NamedTuple):
-    """Predictions by their confidence: arrays of shape (bins,), 0 where a bin is empty."""
-
-    count: np.ndarray
-    confidence: np.ndarray
-    right: np.ndarray
-
-
 def confidence_bins(probabilities, y, bins=10):
     """Sort predictions into equally wide bins of confidence, the probability of the chosen class.
 
-    Parameters
-    ----------
-    probabilities : array of shape (N, classes)
-    y : array of int, shape (N,)
-    bins : int
-
     Returns
     -------
-    Bins
-        How many predictions each bin has, their mean confidence, and the fraction that is right.
+    count, confidence, right : arrays of shape (bins,)
+        How many predictions each bin has, their mean confidence, and the fraction that is right;
+        0 where a bin is empty.
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
     chosen = np.minimum((confidence * bins).astype(int), bins - 1)
     count = np.bincount(chosen, minlength=bins)
-    sums = (np.bincount(chosen, weights=values, minlength=bins) for values in (confidence, right))
-    return Bins(count, *(total / np.maximum(count, 1) for total in sums))
+    sums = (np.bincount(chosen, values, minlength=bins) for values in (confidence, right))
+    return count, *(total / np.maximum(count, 1) for total in sums)

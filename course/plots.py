@@ -63,8 +63,7 @@ def panels(rows=1, columns=1, *, width=10.0, height=4.2, **options):
 
 
 def show(figure, caption, alt, colours=None):
-    """Display a figure with its caption, and with a text in place of it for those who cannot see
-    it.
+    """Display a figure with its caption, and a text for those who cannot see it.
 
     Parameters
     ----------
@@ -110,12 +109,8 @@ def curves(axes, arms, metric="loss", split="validation", mode="inference", star
         First epoch to draw: the loss before training may dwarf what matters.
     """
     for index, (arm, runs) in enumerate(arms.items()):
-        _band(
-            axes,
-            pd.concat([run.curve(metric, split, mode).loc[start:] for run in runs], axis=1),
-            arm,
-            index,
-        )
+        lines = [run.curve(metric, split, mode).loc[start:] for run in runs]
+        _band(axes, pd.concat(lines, axis=1), arm, index)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{split} {metric}" + (" (nats)" if metric == "loss" else ""))
     axes.legend()
@@ -147,9 +142,7 @@ def _band(axes, values, label, index):
 
 
 def gap(axes, runs, metric="loss"):
-    """Training and validation curve of one arm, both in inference mode, with the gap between
-    shaded.
-    """
+    """Training and validation curve of one arm in inference mode, the gap between them shaded."""
     sides = {
         split: np.mean([run.curve(metric, split) for run in runs], axis=0)
         for split in ("train", "validation")
@@ -179,22 +172,12 @@ def distributions(axes, samples, label, bins=60, limits=None):
         Of the horizontal axis; by default from the 0.5th to the 99.5th percentile of all samples.
     """
     if limits is None:
-        limits = np.percentile(
-            np.concatenate([np.ravel(values) for values in samples.values()]), [0.5, 99.5]
-        )
+        limits = np.percentile(np.concatenate([*map(np.ravel, samples.values())]), [0.5, 99.5])
     edges = np.linspace(*limits, bins + 1)
     for index, (name, values) in enumerate(samples.items()):
         style = line_style(index)
-        axes.hist(
-            np.ravel(values),
-            edges,
-            density=True,
-            histtype="step",
-            lw=2.5,
-            label=name,
-            color=style["color"],
-            linestyle=style["linestyle"],
-        )
+        look = {"color": style["color"], "linestyle": style["linestyle"], "lw": 2.5}
+        axes.hist(np.ravel(values), edges, density=True, histtype="step", label=name, **look)
     axes.set_xlabel(label)
     axes.set_ylabel("density")
     axes.legend()
@@ -257,11 +240,9 @@ def calibration(axes, named, bins=10):
     """
     axes.plot([0, 1], [0, 1], color="black", lw=1, linestyle="-", label="perfectly calibrated")
     for index, (name, (probabilities, labels)) in enumerate(named.items()):
-        found = modes.confidence_bins(probabilities, labels, bins)
-        filled = found.count >= 10
-        axes.plot(
-            found.confidence[filled], found.right[filled], label=name, ms=8, **line_style(index)
-        )
+        count, confidence, right = modes.confidence_bins(probabilities, labels, bins)
+        filled = count >= 10
+        axes.plot(confidence[filled], right[filled], label=name, ms=8, **line_style(index))
     axes.set_xlabel("confidence (predicted probability of the chosen class)")
     axes.set_ylabel("fraction that is right")
     axes.legend()

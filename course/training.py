@@ -27,33 +27,48 @@ RESETS_METRICS = tuple(map(int, keras.version().split(".")[:2])) >= (3, 15)
 
 @dataclass
 class Run:
-    """What a training run leaves behind.
+    """A training run: what its hooks see while it goes on, and what it leaves behind.
 
     Attributes
     ----------
     config : Config
     model : keras.Model
-        The trained, compiled model.
-    history : pandas.DataFrame
-        Tidy: one row an epoch, split, mode and metric, with columns epoch, split ("train" or
-        "validation"), mode ("training": as Keras logs it, with dropout and augmentation on and
-        averaged while the weights moved; "inference": measured after the epoch), metric ("loss",
-        "accuracy", "seconds" of training since the start) and value. Epoch 0 is before training.
-    statistics : pandas.DataFrame
-        Tidy, empty unless recorded: step, layer, quantity, feature and value; see `train`.
+        The compiled model, with the state of the last finished epoch.
+    rows : list of (epoch, split, mode, metric, value)
+        See `history`.
     seconds : float
         Wall time spent in training steps; neither compiling nor measuring counts.
+    epoch, step : int
+        How many are finished.
     completed : bool
-        False if the run was interrupted; history and model are then those of the last finished
-        epoch.
+        False if the run was interrupted.
+    statistics : pandas.DataFrame
+        Tidy, empty unless recorded: step, layer, quantity, feature and value; see `Recorder`.
+    data, engine : course.data.Data, keras.Model
+        Only while it goes on: the data, and the compiled twin of the model, which takes the steps.
     """
 
     config: Config
     model: keras.Model
-    history: pd.DataFrame
-    statistics: pd.DataFrame
-    seconds: float
-    completed: bool
+    rows: list = field(default_factory=list)
+    seconds: float = 0.0
+    epoch: int = 0
+    step: int = 0
+    completed: bool = False
+    statistics: pd.DataFrame | None = None
+    data: Data | None = None
+    engine: keras.Model | None = None
+
+    @property
+    def history(self):
+        """Tidy: one row an epoch, split, mode and metric, as a pandas DataFrame.
+
+        Columns: epoch (0 is before training), split ("train" or "validation"), mode ("training":
+        as Keras logs it, with dropout and augmentation on and averaged while the weights moved;
+        "inference": measured after the epoch), metric ("loss", "accuracy", "seconds" of training
+        since the start) and value.
+        """
+        return pd.DataFrame(self.rows, columns=["epoch", "split", "mode", "metric", "value"])
 
     def curve(self, metric="loss", split="validation", mode="inference"):
         """The values of one metric over the epochs, as a pandas Series indexed by epoch."""
@@ -65,8 +80,7 @@ class Run:
         return float(self.curve(metric, split, mode).iloc[-1])
 
     def gap(self, metric="loss"):
-        """Overfitting gap after the last epoch, both sides in inference mode, positive when
-        overfitted.
+        """Overfitting gap after the last epoch, in inference mode, positive when overfitted.
 
         Validation minus training for the loss, training minus validation for the accuracy.
         """
@@ -75,17 +89,7 @@ class Run:
 
 
 def build(config, data):
-    """The compiled model that `train` would start from.
-
-    Parameters
-    ----------
-    config : Config
-    data : course.data.Data
-
-    Returns
-    -------
-    keras.Model
-    """
+    """The compiled keras.Model that `train` would start from, for a Config and a data set."""
     builder = config.model if callable(config.model) else getattr(models, config.model)
     known = [
         name for name, one in signature(builder).parameters.items() if one.kind is one.KEYWORD_ONLY
@@ -109,67 +113,24 @@ def build(config, data):
     return model
 
 
-@dataclass
-class Training:
-    """A training under way, as its hooks see it.
-
-    Attributes
-    ----------
-    config : Config
-    data : course.data.Data
-    model, engine : keras.Model
-        The model that is handed out, which has the state of the last finished epoch, and its
-        compiled twin, which takes the steps.
-    rows : list of (epoch, split, mode, metric, value)
-        The history so far.
-    epoch, step : int
-        How many are finished; a hook that goes on from an earlier training sets `epoch`.
-    seconds : float
-        Wall time spent in training steps so far.
-    completed : bool
-    """
-
-    config: Config
-    data: Data
-    model: keras.Model
-    engine: keras.Model
-    rows: list = field(default_factory=list)
-    epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    completed: bool = False
-
-    @property
-    def steps(self):
-        """How many steps an epoch has."""
-        return len(self.data.x_train) // self.config.batch_size
-
-
 class Hook:
     """Something that is done beside a training: override what you need."""
 
-    def begin(self, training):
-        """Before the first step."""
+    def begin(self, run):
+        """Before the first step; what goes on from an earlier run sets `run.epoch`."""
 
-    def step_done(self, training):
+    def step_done(self, run):
         """After each step."""
 
-    def epoch_done(self, training):
+    def epoch_done(self, run):
         """After each epoch, when it has been measured."""
 
-    def end(self, training):
-        """At the end, however it came; `training.completed` tells."""
+    def end(self, run):
+        """At the end, however it came; `run.completed` tells."""
 
 
 def train(
-    config,
-    data,
-    *,
-    record_every=None,
-    measure_every=1,
-    measure_size=2_000,
-    hooks=(),
-    progress=True,
+    config, data, *, record_every=None, measure_every=1, measure_size=2_000, hooks=(), progress=True
 ):
     """Train one model and measure it honestly.
 
@@ -209,43 +170,40 @@ def train(
     count, size = len(data.x_train), config.batch_size
     if size > count:
         raise ValueError(f"batch_size is {size}, but there are only {count} training images.")
-    training = Training(config, data, build(config, data), _engine(config, data))
-    _copy_state(training.model, training.engine)
-    recorder = Recorder(record_every)
-    hooks = [*hooks, recorder, Progress(progress)]
-    order = np.random.default_rng(config.seed)
+    run = Run(config, build(config, data), data=data, engine=_engine(config, data))
+    _copy_state(run.model, run.engine)
+    hooks = [*hooks, Recorder(record_every), Progress(progress)]
+    order, steps = np.random.default_rng(config.seed), count // size
     for hook in hooks:
-        hook.begin(training)
+        hook.begin(run)
     try:
-        training.rows += [] if training.epoch else _measure(training, measure_size)
+        run.rows += [] if run.epoch else _measure(run, measure_size)
         for epoch in range(1, config.epochs + 1):
             # Our own shuffle: the arms of an experiment see the same batches on every backend.
-            batches = order.permutation(count)[: training.steps * size].reshape(-1, size)
-            if epoch <= training.epoch:
+            batches = order.permutation(count)[: steps * size].reshape(steps, size)
+            if epoch <= run.epoch:
                 continue
             logs = []
             for batch in batches:
-                logs.append(_step(training, batch))
+                logs.append(_step(run, batch))
                 for hook in hooks:
-                    hook.step_done(training)
-            _copy_state(training.engine, training.model)
-            training.epoch = epoch
-            training.rows += _logged(training, logs)
+                    hook.step_done(run)
+            _copy_state(run.engine, run.model)
+            run.epoch = epoch
+            run.rows += _logged(run, logs)
             if epoch % measure_every == 0 or epoch == config.epochs:
-                training.rows += _measure(training, measure_size)
+                run.rows += _measure(run, measure_size)
             for hook in hooks:
-                hook.epoch_done(training)
-        training.completed = True
+                hook.epoch_done(run)
+        run.completed = True
     except KeyboardInterrupt:
         _ENGINES.clear()  # stopped within a step, it may be in any state
         print(f"Interrupted: returning the epochs finished so far (of {config.epochs}).")
     finally:
         for hook in hooks:
-            hook.end(training)
-    history = pd.DataFrame(training.rows, columns=["epoch", "split", "mode", "metric", "value"])
-    return Run(
-        config, training.model, history, recorder.table(), training.seconds, training.completed
-    )
+            hook.end(run)
+    run.data = run.engine = None
+    return run
 
 
 # The model that takes the steps, for the arm trained last. Compiling the training step costs more
@@ -276,9 +234,7 @@ def _engine(config, data):
 
 
 def _copy_state(source, target):
-    """Copy weights, states of random generators and the optimizer's state from one model to its
-    twin.
-    """
+    """Copy weights and the states of random generators and optimizer from a model to its twin."""
     for model in (source, target):
         model.optimizer.build(model.trainable_variables)
     for one, other in zip(state(source), state(target), strict=True):
@@ -296,21 +252,13 @@ def state(model):
 
 
 def repeat(config, data, seeds, **options):
-    """Train once a seed: the runs of one arm of an experiment.
-
-    Parameters
-    ----------
-    config : Config
-        Its seed is replaced by each of `seeds`.
-    data : course.data.Data
-    seeds : iterable of int
-    **options
-        Passed on to `train`.
+    """Train once for each seed, which replaces the config's: the runs of one arm of an experiment.
 
     Returns
     -------
     list of Run
-        In the order of `seeds`; an interrupted run is the last one.
+        In the order of `seeds`; an interrupted run is the last one. The options are those of
+        `train`.
     """
     runs = []
     for seed in seeds:
@@ -320,48 +268,27 @@ def repeat(config, data, seeds, **options):
     return runs
 
 
-def table(arms):
-    """The histories of several arms in one tidy table, with the columns arm and seed in front.
-
-    Parameters
-    ----------
-    arms : mapping of str to list of Run
-
-    Returns
-    -------
-    pandas.DataFrame
-    """
-    return pd.concat(
-        [
-            run.history.assign(arm=arm, seed=run.config.seed)[["arm", "seed", *run.history.columns]]
-            for arm, runs in arms.items()
-            for run in runs
-        ],
-        ignore_index=True,
-    )
-
-
-def _step(training, batch):
+def _step(run, batch):
     """One step on the images of these indices: what Keras logs of it."""
-    start, engine, data = perf_counter(), training.engine, training.data
+    start, engine, data = perf_counter(), run.engine, run.data
     # Not `fit`, whose start costs as much as some twenty of our small steps.
     if not RESETS_METRICS:
         engine.reset_metrics()  # what is logged is of this batch alone, in every version of Keras
     log = engine.train_on_batch(data.x_train[batch], data.y_train[batch], return_dict=True)
-    training.step += 1
-    training.seconds += perf_counter() - start
+    run.step += 1
+    run.seconds += perf_counter() - start
     return log
 
 
-def _logged(training, logs):
+def _logged(run, logs):
     """What Keras logged over an epoch, as rows of the history."""
     means = {name: np.mean([log[name] for log in logs]) for name in ("loss", "accuracy")}
-    return _rows(training.epoch, "train", "training", means | {"seconds": training.seconds})
+    return _rows(run.epoch, "train", "training", means | {"seconds": run.seconds})
 
 
-def _measure(training, measure_size):
+def _measure(run, measure_size):
     """Loss and accuracy in inference mode, as rows of the history."""
-    data = training.data
+    data = run.data
     splits = {
         "train": (data.x_train[:measure_size], data.y_train[:measure_size]),
         "validation": (data.x_validation, data.y_validation),
@@ -373,9 +300,9 @@ def _measure(training, measure_size):
     rows = []
     for split, (x, y) in splits.items():
         filled = np.pad(x, [(0, -len(x) % size), *[(0, 0)] * (x.ndim - 1)], mode="edge")
-        outputs = [training.engine.predict_on_batch(part) for part in modes.parts(filled, size)]
+        outputs = [run.engine.predict_on_batch(part) for part in modes.parts(filled, size)]
         measured = modes.scores(np.concatenate(outputs)[: len(x)], y)
-        rows += _rows(training.epoch, split, "inference", measured)
+        rows += _rows(run.epoch, split, "inference", measured)
     return rows
 
 
@@ -389,11 +316,11 @@ class Progress(Hook):
     def __init__(self, shown=True):
         self.how = os.environ.get("COURSE_PROGRESS", "bar") if shown else "0"
 
-    def begin(self, training):
-        total, done = (n * training.steps for n in (training.config.epochs, training.epoch))
+    def begin(self, run):
+        steps = len(run.data.x_train) // run.config.batch_size
         self.bar = tqdm(
-            total=total,
-            initial=done,
+            total=run.config.epochs * steps,
+            initial=run.epoch * steps,
             desc="training",
             unit="step",
             leave=False,
@@ -401,16 +328,16 @@ class Progress(Hook):
             disable=self.how in ("0", "lines"),
         )
 
-    def step_done(self, training):
+    def step_done(self, run):
         self.bar.update()
 
-    def epoch_done(self, training):
-        if self.how == "lines" and training.rows[-1][2] == "inference":
-            told = ", ".join(f"{row[1]} {row[3]} {row[4]:.4f}" for row in training.rows[-4:])
-            of = f"epoch {training.epoch} of {training.config.epochs}"
-            print(f"{of}, {training.seconds:.0f} s, {told}")
+    def epoch_done(self, run):
+        if self.how == "lines" and run.rows[-1][2] == "inference":
+            told = ", ".join(f"{row[1]} {row[3]} {row[4]:.4f}" for row in run.rows[-4:])
+            of = f"epoch {run.epoch} of {run.config.epochs}"
+            print(f"{of}, {run.seconds:.0f} s, {told}")
 
-    def end(self, training):
+    def end(self, run):
         self.bar.close()
 
 
@@ -434,26 +361,26 @@ class Recorder(Hook):
             check_count("record_every", every)
         self.every, self.tables = every, []
 
-    def begin(self, training):
+    def begin(self, run):
         if not self.every:
             return
-        if training.epoch:
+        if run.epoch:
             raise ValueError(
                 "This training goes on from a checkpoint, which does not hold the statistics"
                 " recorded before: leave out record_every, or remove the checkpoint."
             )
-        model = training.engine
+        model = run.engine
         self.layers = [layer for layer in model.layers if layer.name.split("_")[0] in self.LAYERS]
         self.watched = keras.Model(model.input, [layer.output for layer in self.layers])
-        self.record(training)
+        self.record(run)
 
-    def step_done(self, training):
-        if self.every and training.step % self.every == 0:
-            self.record(training)
+    def step_done(self, run):
+        if self.every and run.step % self.every == 0:
+            self.record(run)
 
-    def record(self, training):
+    def record(self, run):
         """Record now."""
-        probe, to_numpy = training.data.x_train[:256], keras.ops.convert_to_numpy
+        probe, to_numpy = run.data.x_train[:256], keras.ops.convert_to_numpy
         norms = [layer for layer in self.layers if isinstance(layer, modes.BatchNorm)]
         # A look in training mode would move the moving statistics; they are put back afterwards.
         saved = [[to_numpy(weight) for weight in layer.weights] for layer in norms]
@@ -461,20 +388,19 @@ class Recorder(Hook):
             outputs = self.watched(probe, training=mode)
             for layer, output in zip(self.layers, outputs, strict=True):
                 values = to_numpy(output).reshape(-1, output.shape[-1])
-                self._add(training, layer, prefix + "mean", values.mean(axis=0))
-                self._add(training, layer, prefix + "variance", values.var(axis=0))
+                self._add(run, layer, prefix + "mean", values.mean(axis=0))
+                self._add(run, layer, prefix + "variance", values.var(axis=0))
             for layer, weights in zip(norms, saved, strict=True):
                 layer.set_weights(weights)
         for layer in norms:
-            self._add(training, layer, "moving_mean", to_numpy(layer.moving_mean))
-            self._add(training, layer, "moving_variance", to_numpy(layer.moving_variance))
+            self._add(run, layer, "moving_mean", to_numpy(layer.moving_mean))
+            self._add(run, layer, "moving_variance", to_numpy(layer.moving_variance))
 
-    def _add(self, training, layer, quantity, values):
-        columns = {"step": training.step, "layer": layer.name, "quantity": quantity}
+    def _add(self, run, layer, quantity, values):
+        columns = {"step": run.step, "layer": layer.name, "quantity": quantity}
         columns |= {"feature": np.arange(len(values)), "value": values}
         self.tables.append(pd.DataFrame(columns))
 
-    def table(self):
-        """What was recorded, one row a step, layer, quantity and feature."""
+    def end(self, run):
         empty = pd.DataFrame(columns=["step", "layer", "quantity", "feature", "value"])
-        return pd.concat(self.tables, ignore_index=True) if self.tables else empty
+        run.statistics = pd.concat(self.tables, ignore_index=True) if self.tables else empty

@@ -3,7 +3,6 @@
 Notebooks are committed with their outputs, so no line may show an absolute path.
 """
 
-import html
 import importlib
 import importlib.metadata
 import io
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -38,43 +36,19 @@ class Check:
 
 
 class CheckTable:
-    """The lines as a table: HTML in a notebook, text in a terminal."""
+    """The lines as a table of Rich, which shows itself in a terminal and in a notebook."""
 
     def __init__(self, results: list[Check]):
         self.results = results
 
     def __rich__(self) -> Table:
-        colours = {OK: "green", WARN: "yellow", FAIL: "red"}
         table = Table("what", "status", "found", "what to do")
         for line in self.results:
-            status = Text(line.status, style=f"bold {colours[line.status]}")
+            # No colours: legible on every ground, light or dark.
+            status = Text(line.status, style="bold" if line.status == OK else "bold reverse")
             # As Text, because Rich would read square brackets in an error message as markup.
             table.add_row(Text(line.name), status, Text(line.detail), Text(line.remedy))
         return table
-
-    def __repr__(self) -> str:
-        console = Console(file=io.StringIO(), width=110, color_system=None, force_jupyter=False)
-        console.print(self)
-        return console.file.getvalue().rstrip()
-
-    def _repr_html_(self) -> str:
-        # No colours of its own but a frame round WARN and FAIL: legible in every theme.
-        left = 'style="text-align: left; vertical-align: top"'
-        framed = 'style="border: 1px solid currentColor; border-radius: 3px; padding: 0 4px"'
-        head = "".join(
-            f"<th {left}>{title}</th>" for title in ("what", "status", "found", "what to do")
-        )
-        rows = []
-        for line in self.results:
-            status = f"<b {framed if line.status != OK else ''}>{line.status}</b>"
-            cells = (
-                html.escape(line.name),
-                status,
-                html.escape(line.detail),
-                html.escape(line.remedy),
-            )
-            rows.append("<tr>" + "".join(f"<td {left}>{cell}</td>" for cell in cells) + "</tr>")
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def check_table() -> CheckTable:
@@ -83,7 +57,7 @@ def check_table() -> CheckTable:
     Returns
     -------
     CheckTable
-        A table that shows itself in a notebook; its `results` are what `check_all` returns.
+        Its `results` are what `check_all` returns.
     """
     return CheckTable(check_all())
 

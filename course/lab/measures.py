@@ -316,8 +316,8 @@ def _accuracy_in_batches(model, data, order, size):
 
 def _scores(probabilities, labels):
     """Loss (nats), accuracy and expected calibration error (Guo et al. 2017, eq. 3; lesson 04)."""
-    bins = modes.confidence_bins(probabilities, labels)
-    calibration = np.sum(bins.count * np.abs(bins.confidence - bins.right)) / len(labels)
+    count, confidence, right = modes.confidence_bins(probabilities, labels)
+    calibration = np.sum(count * np.abs(confidence - right)) / len(labels)
     return modes.scores(probabilities, labels) | {"calibration": float(calibration)}
 
 

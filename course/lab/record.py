@@ -61,41 +61,41 @@ class Checkpoint(training.Hook):
     def __init__(self, path, seconds=20):
         self.path, self.seconds, self.saved = Path(path), seconds, perf_counter()
 
-    def begin(self, training):
+    def begin(self, run):
         self.identity = json.dumps(
             [
-                repr(training.config),
-                training.data.provenance,
-                training.data.input_shape,
-                len(training.data.x_train),
+                repr(run.config),
+                run.data.provenance,
+                run.data.input_shape,
+                len(run.data.x_train),
                 keras.config.backend(),
             ]
         )
         if self.path.exists():
-            self._load(training)
+            self._load(run)
 
-    def epoch_done(self, training):
+    def epoch_done(self, run):
         if perf_counter() - self.saved > self.seconds:
-            self._save(training)
+            self._save(run)
             self.saved = perf_counter()
 
-    def end(self, training):
-        if training.completed:
+    def end(self, run):
+        if run.completed:
             self.path.unlink(missing_ok=True)
 
-    def _save(self, under_way):
+    def _save(self, run):
         progress = {
             "identity": self.identity,
-            "epoch": under_way.epoch,
-            "seconds": under_way.seconds,
-            "rows": under_way.rows,
+            "epoch": run.epoch,
+            "seconds": run.seconds,
+            "rows": run.rows,
         }
-        variables = map(keras.ops.convert_to_numpy, training.state(under_way.model))
+        variables = map(keras.ops.convert_to_numpy, training.state(run.model))
         content = io.BytesIO()
         np.savez(content, *variables, progress=json.dumps(progress))
         write_whole(self.path, content.getvalue())
 
-    def _load(self, under_way):
+    def _load(self, run):
         with np.load(self.path) as saved:
             progress = json.loads(str(saved["progress"]))
             if progress["identity"] != self.identity:
@@ -104,11 +104,11 @@ class Checkpoint(training.Hook):
                     " beginning."
                 )
                 return
-            for model in (under_way.model, under_way.engine):
+            for model in (run.model, run.engine):
                 for number, variable in enumerate(training.state(model)):
                     variable.assign(saved[f"arr_{number}"])
-        under_way.epoch, under_way.seconds = progress["epoch"], progress["seconds"]
-        under_way.rows = [tuple(row) for row in progress["rows"]]
+        run.epoch, run.seconds = progress["epoch"], progress["seconds"]
+        run.rows = [tuple(row) for row in progress["rows"]]
 
 
 def provenance(data):

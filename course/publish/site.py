@@ -264,6 +264,14 @@ def with_verdicts(text, verdicts):
 # ---------------------------------------------------------------- building
 
 
+def what_is_wrong(warnings):
+    """What Sphinx warns of, without what a release newer than ours calls deprecated: that is for
+    whoever maintains the course, and no reason to have no site.
+    """
+    lines = re.sub(r"\x1b\[[\d;]*m", "", warnings).splitlines()
+    return "\n".join(line for line in lines if "deprecated" not in line.lower())
+
+
 def build(out, repository="", root=ROOT):
     """Build the site, and the cheat sheet as a PDF file where there is a browser to print it.
 
@@ -321,7 +329,7 @@ def build(out, repository="", root=ROOT):
                 warning=warnings,
             )
             app.build()
-        found = re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue()).replace(f"{source}{os.sep}", "")
+        found = what_is_wrong(warnings.getvalue()).replace(f"{source}{os.sep}", "")
         if found or app.statuscode:
             raise PublishError(f"Sphinx warns, so the site is not written:\n{found}")
         for place, notebook in pages(root).items():

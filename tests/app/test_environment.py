@@ -3,13 +3,13 @@ lock.
 """
 
 import importlib.metadata
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
-import xml.etree.ElementTree
 from collections import namedtuple
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import jupyter_core.paths
 import psutil
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 import course.data
@@ -189,9 +190,14 @@ def test_a_check_that_breaks_is_a_line_and_shows_no_path(monkeypatch):
         and "run.py" in line.remedy
         and line.detail.startswith("RuntimeError: no ~")
     )
-    for text in repr(table), table._repr_html_():
-        for folder in Path.home(), ROOT, sys.prefix:
-            assert str(folder) not in text
+    for folder in Path.home(), ROOT, sys.prefix:
+        assert str(folder) not in printed(table)
+
+
+def printed(table, **options):
+    console = Console(file=io.StringIO(), width=110, **options)
+    console.print(table)
+    return console.file.getvalue()
 
 
 def test_the_table_says_its_state_in_words_everywhere():
@@ -201,12 +207,15 @@ def test_the_table_says_its_state_in_words_everywhere():
         Check("c", FAIL, "no", "do that"),
     ]
     table = CheckTable(lines)
-    rows = xml.etree.ElementTree.fromstring(table._repr_html_()).findall("tbody/tr")
-    shown = [["".join(cell.itertext()) for cell in row] for row in rows]
+    shown = [
+        [cell.strip() for cell in row.split("│")[1:-1]]
+        for row in printed(table).splitlines()
+        if row.startswith("│")
+    ]
     assert shown == [[line.name, line.status, line.detail, line.remedy] for line in lines]
-    assert all(word in repr(table) for word in (OK, WARN, FAIL, "x < y & z", "do [this]"))
-    # Colours of the page, light or dark, and none of our own.
-    assert "color:" not in table._repr_html_() and "#" not in table._repr_html_()
+    # Of a terminal that shows them, too, no colours: only bold (1) and the swap of both (7).
+    coded = printed(table, force_terminal=True, color_system="truecolor")
+    assert set(re.findall(r"\x1b\[([\d;]+)m", coded)) <= {"0", "1", "1;7"}
 
 
 @pytest.mark.parametrize(("status", "code"), [(OK, 0), (WARN, 0), (FAIL, 1)])

@@ -1,6 +1,7 @@
 """Pictures: what they show, how they are displayed, and whether they can be told apart."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from course import plots, training
@@ -43,7 +44,10 @@ def test_curves_are_means_with_a_band_over_seeds(runs):
 def test_bands_of_a_tidy_table_are_the_curves_of_its_runs(runs):
     figure, (one, other) = plots.panels(1, 2)
     plots.curves(one, {"plain": runs, "again": runs[:1]}, metric="accuracy")
-    table = training.table({"plain": runs, "again": runs[:1]})
+    arms = {"plain": runs, "again": runs[:1]}
+    table = pd.concat(
+        run.history.assign(arm=arm, seed=run.config.seed) for arm in arms for run in arms[arm]
+    )
     chosen = table.query("metric == 'accuracy' and mode == 'inference' and split == 'validation'")
     plots.bands(
         other,

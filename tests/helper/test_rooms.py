@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import SLOW
 
 ROOT = Path(__file__).parents[2]
 HELPER = sorted((ROOT / "course").glob("*.py"))
@@ -68,3 +69,16 @@ def test_a_lesson_imports_from_the_helper_and_the_explorers(path):
 @pytest.mark.parametrize("source", ["import course.lab.plan", "def f():\n from course import lab"])
 def test_the_check_of_imports_notices_a_folder(source):
     assert rooms_of(imported(source)) == {"lab"}
+
+
+@pytest.mark.parametrize("pattern", SLOW)
+def test_what_is_left_out_as_slow_is_there(pattern):
+    """A test that is renamed must not slip out of the list."""
+    file = ROOT / "tests" / pattern.split("::")[0]
+    tests = re.findall(r"^ *def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    names = [f"{file.parent.name}/{file.name}::{test}" for test in tests]
+    without_parameters = pattern.split(r"\[")[0]
+    assert any(re.search(without_parameters, name) for name in names)
+    chosen = re.search(r"::test_\(?([\w|]+)\)?$", without_parameters)
+    for choice in chosen[1].split("|") if chosen else ():
+        assert any(name.split("::")[1].startswith(f"test_{choice}") for name in names), choice

@@ -234,10 +234,9 @@ def test_epochs_to_target(digits, trained):
         (epoch, "validation", "inference", "accuracy", value) for epoch, value in accuracies.items()
     ]
     rows += [(epoch, "train", "training", "seconds", 0.5 * epoch) for epoch in range(1, 7)]
-    history = pd.DataFrame(rows, columns=["epoch", "split", "mode", "metric", "value"])
-    run = replace(trained(), history=history)
+    run = replace(trained(), rows=rows)
     assert measures.target(run, digits) == {"epochs_to_target": 4, "seconds_to_target": 2.0}
-    never = replace(run, history=history[history["value"] != 0.91])
+    never = replace(run, rows=[row for row in rows if row[-1] != 0.91])
     assert measures.target(never, digits) == pytest.approx(
         {"epochs_to_target": 7, "seconds_to_target": 3.5}
     )

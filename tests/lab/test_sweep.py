@@ -571,10 +571,7 @@ def test_results_are_shown_by_arm_and_a_wrong_metric_is_named(kept, tmp_path):
     folder, trials = kept
     sweep._keep(*[*plan.trials("eight", seeds=[1], arms=["small"]), Finished()], folder)
     sweep._keep(
-        *[
-            *plan.trials("eight", seeds=1, arms=["small"], parameters={"epochs": 7}),
-            Finished(),
-        ],
+        *[*plan.trials("eight", seeds=1, arms=["small"], parameters={"epochs": 7}), Finished()],
         folder,
     )
     table = results.summary(results.table("eight", folder.parent), ["score"])

@@ -58,7 +58,7 @@ def fast_bootstrap(monkeypatch):
         return SimpleNamespace(confidence_interval=ends)
 
     slow = stats.bootstrap
-    monkeypatch.setattr(verdict.stats, "bootstrap", bootstrap)
+    monkeypatch.setattr(rule.stats, "bootstrap", bootstrap)
     return slow, bootstrap
 
 
@@ -82,7 +82,7 @@ def said(one, values):
 def test_the_fast_bootstrap_is_scipys(fast_bootstrap):
     slow, fast = fast_bootstrap
     values = sweeps_of("normal", 0, 8)[0]
-    options = {"confidence_level": verdict.CONFIDENCE, "method": "percentile", "n_resamples": 2_999}
+    options = {"confidence_level": rule.CONFIDENCE, "method": "percentile", "n_resamples": 2_999}
     one, other = (
         f((values,), np.mean, rng=np.random.default_rng(0), **options).confidence_interval
         for f in (slow, fast)
@@ -119,7 +119,7 @@ def test_a_second_look_errs_more_often_and_the_rule_says_how_much(fast_bootstrap
         assert sum(rates.values()) > np.mean([early != "undecided" for early, _ in looks]), kind
 
 
-@pytest.mark.parametrize("expected", verdict.EXPECTED)
+@pytest.mark.parametrize("expected", rule.EXPECTED)
 @pytest.mark.parametrize("seeds", [5, 8])
 def test_what_is_far_from_the_boundary_is_told_right(fast_bootstrap, expected, seeds):
     # In standard deviations over seeds: 5 is far, and 0 far inside of plus and minus 5.
@@ -212,7 +212,7 @@ def exactly(mean, sd, count):
     return mean + sd * values / values.std(ddof=1)
 
 
-@pytest.mark.parametrize("expected", verdict.EXPECTED)
+@pytest.mark.parametrize("expected", rule.EXPECTED)
 @pytest.mark.parametrize(("mean", "seeds"), [(1.5, 5), (1.3, 8), (1.2, 10)])
 def test_so_many_seeds_more_decide_if_mean_and_spread_stay(expected, mean, seeds):
     one = contrast(expected)
@@ -228,11 +228,7 @@ def test_so_many_seeds_more_decide_if_mean_and_spread_stay(expected, mean, seeds
 def test_the_number_of_seeds_is_about_that_at_which_half_of_all_sweeps_decide(fast_bootstrap):
     pilots = [judge(contrast(), values) for values in sweeps_of("normal", 1.5, 8, repeats=400)]
     advised = np.median(
-        [
-            8 + (found.more_seeds or verdict.MOST_SEEDS)
-            for found in pilots
-            if found.says == "undecided"
-        ]
+        [8 + (found.more_seeds or rule.MOST_SEEDS) for found in pilots if found.says == "undecided"]
     )
     decided = {
         seeds: said(contrast(), sweeps_of("normal", 1.5, seeds, repeats=200))["supports"]
@@ -323,7 +319,7 @@ def test_what_cannot_be_paired_is_refused(change, says):
 def test_the_findings_of_a_claim_come_in_the_order_of_its_contrasts():
     asked = []
     claim = Claim("id", "More.", "-", (contrast(), contrast("same")))
-    found = verdict.findings(claim, lambda name: asked.append(name) or rows())
+    found = rule.findings(claim, lambda name: asked.append(name) or rows())
     assert [finding.says for finding in found] == ["supports", "contradicts"]
     assert set(asked) == {"made up"}
     assert verdict(found) == "depends"

@@ -1,15 +1,11 @@
 """The frame that every lesson keeps to (notebooks/STYLE.md), read from the committed notebooks."""
 
-import os
 import re
-import sys
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 
 import nbformat
 import pytest
-from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -227,24 +223,6 @@ def test_every_picture_has_an_alternative_text_and_a_caption(path):
 
 def test_some_outputs_are_checked(path):
     assert any(cell.source.startswith("# NBVAL_CHECK_OUTPUT") for cell in code_cells(path))
-
-
-def test_a_cell_for_colab_comes_first_and_does_nothing_elsewhere(path, monkeypatch):
-    cell = code_cells(path)[0]
-    assert cell.id == "colab"
-    assert cell.source == code_cells(LESSONS[0])[0].source, "the same in all lessons"
-    assert "remove-cell" in cell.metadata.tags and cell.metadata.slideshow.slide_type == "skip", (
-        "not on the site, not on a slide"
-    )
-    code = TransformerManager().transform_cell(cell.source)
-    before = list(sys.path), os.getcwd(), list(sys.modules)
-    exec(code, {})
-    assert before == (sys.path, os.getcwd(), list(sys.modules))
-    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
-    with pytest.raises(
-        NameError, match="get_ipython"
-    ):  # there it would ask IPython to run a command
-        exec(code, {})
 
 
 def test_course_is_imported_before_keras(path):

@@ -21,10 +21,11 @@ import pytest
 pytest.importorskip("sphinx_book_theme", reason='the extra "site" is not installed')
 from course.lab import claims, ledger
 from course.publish import site
+from course.publish.address import with_colab_cell
 from course.publish.pdf import PublishError, find_browser
 
 ROOT = Path(__file__).resolve().parents[2]
-REPOSITORY = "https://github.com/OWNER/NAME"  # as the lessons name it until there is one
+REPOSITORY = "https://github.com/OWNER/NAME"
 NOTEBOOKS = [place for place in site.pages() if place.endswith(".ipynb")]
 LESSONS = [place for place in NOTEBOOKS if place.startswith("notebooks/")]
 FORMULAS, EXPLORER = "notebooks/02_batch_norm_formula", "explorers.batch_norm_formula().show()"
@@ -150,14 +151,16 @@ def test_a_page_says_where_it_can_be_run(built, read, place):
     )
     assert "Run it yourself" in html and place in re.sub(r"<[^>]+>", "", html)
     assert f"https://mybinder.org/v2/gh/OWNER/NAME/main?urlpath=lab/tree/{place}" in page.links
-    fetches = "google.colab" in (ROOT / place).read_text(encoding="utf-8")
-    assert (
-        f"https://colab.research.google.com/github/OWNER/NAME/blob/main/{place}" in page.links
-    ) == fetches
     assert "google.colab" not in html, "the set-up for Colab is for those who are there"
     assert (built / "_sources" / place).read_bytes() == (ROOT / place).read_bytes(), (
         "to download as it is"
     )
+
+
+def test_what_a_newer_sphinx_calls_deprecated_does_not_stop_the_site():
+    old = "\x1b[31mWARNING: The config value 'x' is deprecated. [config.deprecated]\x1b[39;49;00m\n"
+    link = "notebooks/00.ipynb:3: WARNING: 'myst' cross-reference target not found: 'y'"
+    assert site.what_is_wrong(old) == "" and site.what_is_wrong(f"{old}{link}\n") == link
 
 
 def test_without_a_repository_there_is_only_the_own_machine():
@@ -165,6 +168,9 @@ def test_without_a_repository_there_is_only_the_own_machine():
     assert re.findall(r"\]\(([^)]+)", site.ways_to_open(notebook, LESSONS[0], "")) == []
     other = site.ways_to_open(notebook, LESSONS[0], "https://github.com/someone/else")
     assert "mybinder" in other and "colab" not in other, "Colab would fetch another course"
+    text = with_colab_cell((ROOT / LESSONS[0]).read_text(encoding="utf-8"), REPOSITORY)
+    own = site.ways_to_open(nbformat.reads(text, 4), LESSONS[0], REPOSITORY)
+    assert f"https://colab.research.google.com/github/OWNER/NAME/blob/main/{LESSONS[0]}" in own
     assert "mybinder" not in site.ways_to_open(notebook, LESSONS[0], "https://git.example.org/x/y")
 
 
@@ -264,7 +270,7 @@ def small(tmp_path):
     texts = {
         "README.md": "# A course\n\n[one](notebooks/00_one.ipynb) [licence](LICENSE)\n",
         "LICENSE": "free\n",
-        "docs/cheat_sheet.md": "# Cheat sheet\n\n[`a`](../notebooks/11_the_ledger.ipynb#a)\n",
+        "docs/cheat_sheet.md": "# Cheat sheet\n\n[`formula`](../notebooks/11_the_ledger.ipynb#formula)\n",
         "exercises/README.md": "# Exercises\n",
         "notebooks/STYLE.md": "# Style\n",
         "solutions/00_x/grader.py": "secret\n",
@@ -274,7 +280,8 @@ def small(tmp_path):
         (root / name).write_text(text)
     nbformat.write(notebook_of(), root / "notebooks" / "00_one.ipynb")
     nbformat.write(
-        notebook_of(markdown("### a"), markdown("Verdict: **holds**")), root / site.LEDGER
+        notebook_of(markdown("### formula"), markdown("Verdict: **holds**")),
+        root / "notebooks" / "11_the_ledger.ipynb",
     )
     return root
 
@@ -284,9 +291,9 @@ def try_to_build(root, out):
     nothing.
     """
     code = (
-        "import sys; from pathlib import Path; from course.publish import site\n"
+        "import sys; from pathlib import Path; from course.publish import pdf, site\n"
         "try: site.build(Path(sys.argv[2]), root=Path(sys.argv[1]))\n"
-        "except PublishError as error: print(error)"
+        "except pdf.PublishError as error: print(error)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, root, out], capture_output=True, text=True, timeout=120
@@ -308,10 +315,9 @@ def test_a_link_that_leads_nowhere_is_an_error_and_the_old_site_stays(small, tmp
         and "solutions/00_x/grader.py" in message
     )
     assert [path.name for path in out.iterdir()] == ["searchindex.js"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "course",
-        "site",
-    ], "nothing half-made stays"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["course", "site"], (
+        "nothing half-made stays"
+    )
 
 
 def test_a_file_that_is_linked_to_can_be_downloaded(small, tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +30,8 @@ def check() -> None:
     # Imports nothing heavy before it is asked to.
     from course.app.environment import FAIL, check_table
 
-    with console.status("Looking at this machine ..."):
+    # In a notebook (lesson 00) the moving sign would leave a widget behind.
+    with nullcontext() if console.is_jupyter else console.status("Looking at this machine ..."):
         table = check_table()
     console.print(table)
     if any(result.status == FAIL for result in table.results):

@@ -43,16 +43,27 @@ def site(
         Path, typer.Option(help="Folder of the site; an earlier one in it is replaced.")
     ] = ROOT / "build" / "site",
     repository: Annotated[
-        str,
+        str | None,
         typer.Option(
-            envvar="COURSE_REPOSITORY",
-            help="https://github.com/OWNER/NAME: adds links to Binder and Colab.",
+            help="Its address on GitHub, for links to Binder and Colab. [default: of CITATION.cff]",
+            show_default=False,
         ),
-    ] = "",
+    ] = None,
 ) -> None:
     """Build the course as a web site that needs no network, with a cheat sheet in HTML and PDF."""
+    from course.publish import address
     from course.publish import site as sites
 
     with explained():
-        sites.build(out, repository.rstrip("/"))
+        sites.build(out, address.repository() if repository is None else repository.rstrip("/"))
     console.print(str(out / "index.html"), soft_wrap=True, markup=False, highlight=False)
+
+
+@app.command()
+def colab() -> None:
+    """Give each lesson the cell that fetches the course on Google Colab, as CITATION.cff asks."""
+    from course.publish import address
+
+    for path in address.write_colab_cells():
+        console.print(path.relative_to(ROOT).as_posix(), highlight=False)
+    console.print("Every lesson is as CITATION.cff asks.")
