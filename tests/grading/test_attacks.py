@@ -205,7 +205,8 @@ def test_no_other_world_can_be_made(box):
     code = """
 import ctypes
 c = ctypes.CDLL(None, use_errno=True)
-print(c.unshare(0x10000000), c.unshare(0x20000), c.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, None), c.umount2(b"/tmp", 2))
+first, second = c.unshare(0x10000000), c.unshare(0x20000)
+print(first, second, c.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, None), c.umount2(b"/tmp", 2))
 print(open("/proc/self/status").read().split("CapEff:")[1].split()[0].strip("0") or "none")
 try:
     print(open("/proc/sys/kernel/core_pattern", "r+"))
@@ -244,7 +245,8 @@ def test_nothing_else_can_be_written(patient):
     code = """
 import os
 for folder, folders, files in os.walk("/"):
-    folders[:] = [one for one in folders if os.path.join(folder, one) not in ("/proc", "/dev/shm", os.environ["TMPDIR"])]
+    left_out = ("/proc", "/dev/shm", os.environ["TMPDIR"])
+    folders[:] = [one for one in folders if os.path.join(folder, one) not in left_out]
     if folder.count("/") > 3 and not folder.endswith("site-packages"):
         folders[:] = []  # of Python's many folders not each
     for name in files[:3]:
@@ -342,7 +344,7 @@ subprocess.Popen(["sleep", "{length}"], start_new_session=True)
 
 @pytest.fixture
 def hidden(tmp_path):
-    """Files with a secret: beside the course's own, and where submissions and grade books would be."""
+    """Files with a secret: beside the course's own, and where grade books would be."""
     here = REPOSITORY / f".secret_{os.getpid()}"
     places = [here, tmp_path / "gradebook.db", tmp_path / "submitted" / "bob" / "answer.ipynb"]
     for place in places:
@@ -423,8 +425,10 @@ get_ipython().ast_transformers.append(Change())
 """
     look = """
 import os, builtins, sys, numpy
-print(*[f for f in (os.environ["TMPDIR"], "/dev/shm", os.path.expanduser("~"), ".") if os.path.exists(f + "/left")])
-print(*[name for name in ("LEFT",) if name in os.environ], *[1 for one in (builtins, numpy) if hasattr(one, "left")])
+folders = (os.environ["TMPDIR"], "/dev/shm", os.path.expanduser("~"), ".")
+print(*[folder for folder in folders if os.path.exists(folder + "/left")])
+left = [module for module in (builtins, numpy) if hasattr(module, "left")]
+print(*[name for name in ("LEFT",) if name in os.environ], *left)
 print(*[1 for path in sys.path if path == "left"], *([1] if numpy.ones is None else []))
 """
     run(box, leave)
@@ -470,8 +474,12 @@ def test_there_is_no_network(box, tmp_path):
         threading.Thread(target=accept, daemon=True).start()
     code = f"""
 import socket
-for family, address in ((socket.AF_INET, ("127.0.0.1", {servers[0].getsockname()[1]})), (socket.AF_UNIX, {name!r}),
-                        (socket.AF_UNIX, {str(tmp_path / "s")!r}), (socket.AF_INET, ("1.1.1.1", 53))):
+for family, address in (
+    (socket.AF_INET, ("127.0.0.1", {servers[0].getsockname()[1]})),
+    (socket.AF_UNIX, {name!r}),
+    (socket.AF_UNIX, {str(tmp_path / "s")!r}),
+    (socket.AF_INET, ("1.1.1.1", 53)),
+):
     one = socket.socket(family)
     one.settimeout(0.4)
     try:
@@ -529,7 +537,13 @@ import sys
 frame = sys._getframe()
 while frame:
     for module in [frame.f_globals, vars(frame.f_globals.get("values", sys))]:
-        module["run_case"] = lambda *_: {"defined": True, "values": {"y": True, "points": 2}, "kinds": {}, "returned": "right", "error": None}
+        module["run_case"] = lambda *_: {
+            "defined": True,
+            "values": {"y": True, "points": 2},
+            "kinds": {},
+            "returned": "right",
+            "error": None,
+        }
     frame = frame.f_back
 """
     ),
