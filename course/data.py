@@ -32,8 +32,6 @@ SOURCES = {
     "digits": "Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI, CC BY 4.0), as"
     " in scikit-learn",
 }
-
-
 REMEDY = (
     "Run `git restore data` in the folder of the course; without git, get the course again and"
     " install it from its folder with `pip install -e .`: a package alone has no data."

@@ -76,7 +76,7 @@ class Drift(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "seed": self.seed}
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _Blocks:
     """Hands out the layers of one network, each with its name and its own seed."""
 
@@ -102,7 +102,7 @@ class _Blocks:
             raise ValueError(f"drift is {self.drift}; it disturbs a norm layer: build with a norm.")
 
     def kernel_options(self):
-        """Seeded He initialisation (2015) times `initial_scale`; no bias where batch norm cancels it."""
+        """He's initialisation (2015), times `initial_scale`; no bias where batch norm cancels it."""
         self.linear += 1
         return {
             "kernel_initializer": keras.initializers.VarianceScaling(
@@ -115,6 +115,14 @@ class _Blocks:
             # beta takes over.
             "use_bias": not (self.norm == "batch" and self.placement == "before"),
         }
+
+    def dense(self, x, width):
+        options = self.kernel_options()
+        return keras.layers.Dense(width, name=f"dense_{self.linear}", **options)(x)
+
+    def conv(self, x, filters):
+        options = self.kernel_options() | {"padding": "same", "name": f"conv_{self.linear}"}
+        return keras.layers.Conv2D(filters, 3, **options)(x)
 
     def next_seed(self):
         """A seed no other random layer of this network has: equal seeds would mean equal masks."""
@@ -238,24 +246,12 @@ def mlp(
         )
     for number in rates:
         check_rate("rate", number)
-    blocks = _Blocks(
-        activation=activation,
-        norm=norm,
-        placement=placement,
-        dropout_order=dropout_order,
-        initial_scale=initial_scale,
-        groups=groups,
-        drift=drift,
-        seed=seed,
-    )
+    blocks = _Blocks(activation, norm, placement, dropout_order, initial_scale, groups, drift, seed)
     inputs = keras.Input(input_shape, name="image")
     x = _augment(inputs, augmentation, blocks)
     x = keras.layers.Flatten(name="flatten")(x)
     for number in rates:
-        options = blocks.kernel_options()
-        skip = x
-        x = keras.layers.Dense(width, name=f"dense_{blocks.linear}", **options)(x)
-        x = blocks.finish(x, number)
+        skip, x = x, blocks.finish(blocks.dense(x, width), number)
         if residual and blocks.linear > 1:
             x = keras.layers.Add(name=f"add_{blocks.linear}")([skip, x])
     return keras.Model(inputs, blocks.output(x, classes), name="mlp")
@@ -317,39 +313,23 @@ def cnn(
             f" which halves them {len(stages)} times; give at least {2 ** len(stages)} pixels a"
             " side, or a smaller size."
         )
-    blocks = _Blocks(
-        activation=activation,
-        norm=norm,
-        placement=placement,
-        dropout_order=dropout_order,
-        initial_scale=initial_scale,
-        groups=groups,
-        drift=drift,
-        seed=seed,
-    )
+    blocks = _Blocks(activation, norm, placement, dropout_order, initial_scale, groups, drift, seed)
     inputs = keras.Input(input_shape, name="image")
     x = _augment(inputs, augmentation, blocks)
 
     def convolution(x, filters):
-        options = blocks.kernel_options()
-        x = keras.layers.Conv2D(
-            filters, 3, padding="same", name=f"conv_{blocks.linear}", **options
-        )(x)
-        return blocks.finish(x, conv_rate, spatial=conv_dropout == "spatial")
+        return blocks.finish(blocks.conv(x, filters), conv_rate, conv_dropout == "spatial")
 
     for stage, convolutions in enumerate(stages, 1):
         for filters in convolutions:
             x = convolution(x, filters)
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool_{stage}")(x)
     for number in range(1, residual_blocks + 1):
-        x = keras.layers.Add(name=f"add_{number}")(
-            [x, convolution(convolution(x, filters), filters)]
-        )
+        branch = convolution(convolution(x, filters), filters)
+        x = keras.layers.Add(name=f"add_{number}")([x, branch])
     if width:
         x = keras.layers.Flatten(name="flatten")(x)
-        options = blocks.kernel_options()
-        x = keras.layers.Dense(width, name=f"dense_{blocks.linear}", **options)(x)
-        x = blocks.finish(x, dense_rate)
+        x = blocks.finish(blocks.dense(x, width), dense_rate)
     else:
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
         if dense_rate:
@@ -374,7 +354,6 @@ def _augment(x, augmentation, blocks):
         x = keras.layers.RandomFlip("horizontal", seed=flip_seed, name="flip")(x)
     if "erase" in augmentation:
         # Its seed is not drawn: that would give all networks without it other masks than they had.
-        x = keras.layers.RandomErasing(
-            value_range=(0, 1), seed=shift_seed + ERASE_SEED, name="erase"
-        )(x)
+        options = {"value_range": (0, 1), "seed": shift_seed + ERASE_SEED, "name": "erase"}
+        x = keras.layers.RandomErasing(**options)(x)
     return x

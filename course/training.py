@@ -91,9 +91,8 @@ class Run:
 def build(config, data):
     """The compiled keras.Model that `train` would start from, for a Config and a data set."""
     builder = config.model if callable(config.model) else getattr(models, config.model)
-    known = [
-        name for name, one in signature(builder).parameters.items() if one.kind is one.KEYWORD_ONLY
-    ]
+    parameters = signature(builder).parameters.values()
+    known = [option.name for option in parameters if option.kind is option.KEYWORD_ONLY]
     for option in config.options:
         check_choice(f"An option of {builder.__name__}", option, known)
     keras.utils.set_random_seed(config.seed)
@@ -144,7 +143,7 @@ def train(
     config : Config
     data : course.data.Data
     record_every : int, optional
-        Record statistics every so many steps (and before the first): see `Recorder`.
+        Record statistics every so many steps: see `Recorder`.
     measure_every : int
         Measure after every so many epochs, and after the last.
     measure_size : int
@@ -152,8 +151,7 @@ def train(
     hooks : iterable of Hook
         What else is to be done after a step or an epoch.
     progress : bool
-        Show a progress bar (with the environment variable COURSE_PROGRESS=0 there is none; with
-        "lines" a line of text tells of each measurement instead).
+        Whether to show a bar: see `Progress`.
 
     Returns
     -------
@@ -163,8 +161,7 @@ def train(
     Raises
     ------
     ValueError
-        If the batch size exceeds the number of training images, or an option of the model is
-        unknown.
+        If there are too few training images for a batch, or an option of the model is unknown.
     """
     check_count("measure_every", measure_every)
     count, size = len(data.x_train), config.batch_size
@@ -215,13 +212,11 @@ _ENGINES = {}
 def _engine(config, data):
     """A compiled model for all seeds of a config; its state is whatever was left in it."""
     # The model itself stands beside its name: a function defined anew in a notebook is another one.
-    arm = (
-        config.model,
-        repr((replace(config, seed=0), data.input_shape, data.classes, len(data.x_train))),
-    )
+    plain = replace(config, seed=0)
+    arm = config.model, repr((plain, data.input_shape, data.classes, len(data.x_train)))
     if arm not in _ENGINES:
         _ENGINES.clear()
-        engine = build(replace(config, seed=0), data)
+        engine = build(plain, data)
         x, y = data.x_train[: config.batch_size], data.y_train[: config.batch_size]
         # TensorFlow traces a step that makes variables twice, so the optimizer's and the metrics'
         # are made before it.
@@ -244,11 +239,9 @@ def _copy_state(source, target):
 
 def state(model):
     """The variables that a training changes: of all layers, and of the optimizer."""
-    # By layer: the model's own list also holds its metrics, which come into being with the first
-    # step.
-    return [
-        variable for layer in model.layers for variable in layer.variables
-    ] + model.optimizer.variables
+    # By layer: the model's own list also holds its metrics, which the first step brings into being.
+    of_layers = [variable for layer in model.layers for variable in layer.variables]
+    return of_layers + model.optimizer.variables
 
 
 def repeat(config, data, seeds, **options):
@@ -311,7 +304,7 @@ def _rows(epoch, split, mode, metrics):
 
 
 class Progress(Hook):
-    """A bar of the steps or, with COURSE_PROGRESS=lines, a line for each measurement."""
+    """A bar of the steps. COURSE_PROGRESS=0 leaves it out; "lines" prints each measurement."""
 
     def __init__(self, shown=True):
         self.how = os.environ.get("COURSE_PROGRESS", "bar") if shown else "0"

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from course import plots
 from course.app import cli
 from course.app.cli import experiments
-from course.lab import claims, ledger, plan, results, verdict
+from course.lab import claims, ledger, pictures, plan, results, verdict
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -292,7 +292,7 @@ def test_the_picture_shades_where_the_claim_says_it_is(values, scale):
     rows.loc[rows["arm"] == "both", "loss"] = values
     findings = verdict.findings(claim, lambda name: rows)
     figure, axes = plots.panels()
-    ledger.picture(axes, findings, [ledger.digits(finding) for finding in findings])
+    pictures.contrasts(axes, findings, [ledger.digits(finding) for finding in findings])
     low, high = axes.get_xlim()
     shaded = [band.get_paths()[0].vertices[:, 0] for band in axes.collections]
     same, lower = (-1, 1), (low, -1)
@@ -318,7 +318,7 @@ def test_contrasts_of_one_picture_may_have_different_numbers_of_seeds():
         verdict.judge(other, [-0.1, 0.3, -0.2, -0.1, -0.3]),
     ]
     figure, axes = plots.panels()
-    ledger.picture(axes, findings, [ledger.digits(finding) for finding in findings])
+    pictures.contrasts(axes, findings, [ledger.digits(finding) for finding in findings])
     strokes = [line.get_xdata() for line in axes.lines if line.get_marker() == "|"]
     assert [len(stroke) for stroke in strokes] == [3, 5]
     assert (
