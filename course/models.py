@@ -102,7 +102,7 @@ class _Blocks:
             raise ValueError(f"drift is {self.drift}; it disturbs a norm layer: build with a norm.")
 
     def kernel_options(self):
-        """He's initialisation (2015), times `initial_scale`; no bias where batch norm cancels it."""
+        """He's initialisation (2015) times `initial_scale`; no bias where batch norm cancels it."""
         self.linear += 1
         return {
             "kernel_initializer": keras.initializers.VarianceScaling(
