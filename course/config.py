@@ -65,14 +65,12 @@ class Config:
         check_count("batch_size", self.batch_size)
         if "seed" in self.options:
             raise ValueError(
-                "options holds a seed; give Config(seed=...) instead: it fixes everything random."
+                "options holds a seed: give Config(seed=...), which fixes all randomness."
             )
         check_number("learning_rate", self.learning_rate, "a number above 0", above=0)
         kept = "the part that is kept, from 0 to below 1"
         check_number("batch_norm_momentum", self.batch_norm_momentum, kept, least=0, below=1)
-        check_count("seed", self.seed, least=0)
-        if self.seed >= 2**20:
-            raise ValueError(f"seed is {self.seed}; give a whole number below {2**20}.")
+        check_count("seed", self.seed, least=0, below=2**20)
 
 
 def did_you_mean(value, allowed):
@@ -90,10 +88,11 @@ def check_choice(name, value, allowed):
         raise ValueError(f"{name} is {value!r}; choose one of {choices}.{hint}")
 
 
-def check_count(name, value, least=1):
+def check_count(name, value, least=1, below=inf):
     """Refuse what is not a whole number of at least so much; True is none."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}.")
+    if not (isinstance(value, Integral) and not isinstance(value, bool) and least <= value < below):
+        most = f" and below {below}" if below < inf else ""
+        raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}{most}.")
 
 
 def is_number(value):

@@ -221,7 +221,7 @@ def test_the_largest_sizes_are_possible_and_numpy_integers_too():
 
 @pytest.mark.parametrize("seed", [-1, 1.0, None, "0", True])
 def test_a_wrong_seed(seed):
-    with pytest.raises(ValueError, match="seed is .*; give a whole number of at least 0"):
+    with pytest.raises(ValueError, match="The seed is .*; give a whole number of at least 0"):
         data.load("digits", seed=seed)
 
 
