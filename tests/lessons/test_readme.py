@@ -65,7 +65,7 @@ def test_the_picture_is_the_one_of_lesson_00():
     assert base64.b64decode(picture) == (ROOT / "docs" / "overview.png").read_bytes()
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_that_a_guide_names_are_there(guide):
     words = re.findall(rf"(?<![\w/.])(?:{FOLDERS})/[\w./*]*\w", guide.read_text(encoding="utf-8"))
     missing = [word for word in words if not list(ROOT.glob(word))]
@@ -73,7 +73,7 @@ def test_files_that_a_guide_names_are_there(guide):
     assert [word for word in missing if "/NN_name" not in word and "/NAME" not in word] == []
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_commands_that_a_guide_names_are_there(guide):
     text = guide.read_text(encoding="utf-8")
     words = set(re.findall(r"(?:`|^ *|\./)course ([a-z]+)", text, flags=re.MULTILINE))

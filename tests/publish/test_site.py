@@ -336,7 +336,7 @@ def test_where_no_browser_is_the_sheet_on_paper_is_not_promised(small, tmp_path,
         folder.mkdir()
         site.lay_out(folder, root=small)
         text = (folder / site.SHEET).read_text()
-        assert "#a): *holds*" in text and ("cheat_sheet.pdf" in text) == promised
+        assert "#formula): *holds*" in text and ("cheat_sheet.pdf" in text) == promised
 
 
 def test_other_files_are_not_replaced(tmp_path):
