@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from course.config import check_choice, check_count
+
 FOLDER = Path(__file__).resolve().parent.parent / "data"
 FILES = {  # the publisher's MD5 sums; results are kept under them, in this order
     "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
@@ -30,8 +32,6 @@ SOURCES = {
     "digits": "Optical Recognition of Handwritten Digits (Alpaydin and Kaynak, UCI, CC BY 4.0), as"
     " in scikit-learn",
 }
-
-
 REMEDY = (
     "Run `git restore data` in the folder of the course; without git, get the course again and"
     " install it from its folder with `pip install -e .`: a package alone has no data."
@@ -123,10 +123,8 @@ def load(name="fashion_mnist", *, train_size=None, validation_size=None, test_si
     DataError
         If a file of Fashion-MNIST is missing or damaged.
     """
-    if name not in tuple(SIZES):
-        raise ValueError(f"The data set must be one of {', '.join(SIZES)}; not {name!r}.")
-    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"The seed must be an integer of at least 0, not {seed!r}.")
+    check_choice("The data set", name, SIZES)
+    check_count("The seed", seed, least=0)
     train_size, validation_size, test_size = _sizes(name, train_size, validation_size, test_size)
 
     rng = np.random.default_rng(seed)

@@ -49,7 +49,7 @@ class Interval:
 
 
 def mean_interval(values, confidence=0.95):
-    """Student's t interval of a mean.
+    """Student's t interval of a mean, as an `Interval`.
 
     With the three to ten seeds of a lesson a bootstrap interval is too narrow (at five seeds a
     nominal 95 % percentile interval covers the truth in about 83 % of cases); Student's t allows
@@ -60,10 +60,6 @@ def mean_interval(values, confidence=0.95):
     values : array-like of float, shape (seeds,)
     confidence : float
         Between 0 and 1.
-
-    Returns
-    -------
-    Interval
 
     Raises
     ------
@@ -91,17 +87,13 @@ def mean_interval(values, confidence=0.95):
 
 
 def paired_interval(treatment, control, confidence=0.95):
-    """Interval of the mean difference treatment - control, paired by seed.
+    """`Interval` of the mean difference treatment - control, paired by seed.
 
     Parameters
     ----------
     treatment, control : array-like of float, shape (seeds,)
         One value a seed, in the same order of seeds.
     confidence : float
-
-    Returns
-    -------
-    Interval
 
     Raises
     ------

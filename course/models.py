@@ -3,14 +3,15 @@
 Both are made of blocks *linear map, normalization, activation, dropout*, and every choice the
 course compares is an argument. Two arms of an experiment that differ in one argument start from
 the same weights: each linear layer and each random layer has a seed of its own, derived from
-`seed`, so adding a layer never shifts the random numbers of another.
+`seed`, so adding a layer never shifts the random numbers of another. An argument that is none of
+its allowed values is a ValueError, whose message lists them.
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
-from numbers import Integral, Real
 
 import keras
+
+from course.config import check_choice, check_count, check_number, check_rate
 
 NORMS = ("none", "batch", "layer", "group")
 PLACEMENTS = ("before", "after")
@@ -75,7 +76,7 @@ class Drift(keras.layers.Layer):
         return {**super().get_config(), "size": self.size, "seed": self.seed}
 
 
-@dataclass(kw_only=True)
+@dataclass
 class _Blocks:
     """Hands out the layers of one network, each with its name and its own seed."""
 
@@ -94,20 +95,14 @@ class _Blocks:
         check_choice("norm", self.norm, NORMS)
         check_choice("placement", self.placement, PLACEMENTS)
         check_choice("dropout_order", self.dropout_order, DROPOUT_ORDERS)
+        check_number("initial_scale", self.initial_scale, "a factor above 0 (1 is He's)", above=0)
         check_count("groups", self.groups)
-        if not self.initial_scale > 0:
-            raise ValueError(
-                f"initial_scale is {self.initial_scale}; give a factor above 0 (1 is He's"
-                " initialisation)."
-            )
-        if self.drift < 0 or (self.drift and self.norm == "none"):
-            raise ValueError(
-                f"drift is {self.drift}; it disturbs what a norm layer outputs: give 0 or more,"
-                " with a norm."
-            )
+        check_number("drift", self.drift, "a number of at least 0", least=0)
+        if self.drift and self.norm == "none":
+            raise ValueError(f"drift is {self.drift}; it disturbs a norm layer: build with a norm.")
 
     def kernel_options(self):
-        """Seeded He initialisation (2015) times `initial_scale`; no bias where batch norm cancels it."""
+        """He's initialisation (2015) times `initial_scale`; no bias where batch norm cancels it."""
         self.linear += 1
         return {
             "kernel_initializer": keras.initializers.VarianceScaling(
@@ -120,6 +115,14 @@ class _Blocks:
             # beta takes over.
             "use_bias": not (self.norm == "batch" and self.placement == "before"),
         }
+
+    def dense(self, x, width):
+        options = self.kernel_options()
+        return keras.layers.Dense(width, name=f"dense_{self.linear}", **options)(x)
+
+    def conv(self, x, filters):
+        options = self.kernel_options() | {"padding": "same", "name": f"conv_{self.linear}"}
+        return keras.layers.Conv2D(filters, 3, **options)(x)
 
     def next_seed(self):
         """A seed no other random layer of this network has: equal seeds would mean equal masks."""
@@ -231,14 +234,10 @@ def mlp(
     -------
     keras.Model
         Not compiled. Layers are named dense_1, norm_1, activation_1, dropout_1, ...
-
-    Raises
-    ------
-    ValueError
-        If an argument is none of its allowed values; the message lists them.
     """
     check_count("depth", depth)
     check_count("width", width)
+    check_choice("residual", residual, (False, True))
     rates = list(rate) if isinstance(rate, (list, tuple)) else [rate] * depth
     if len(rates) != depth:
         raise ValueError(
@@ -247,24 +246,12 @@ def mlp(
         )
     for number in rates:
         check_rate("rate", number)
-    blocks = _Blocks(
-        activation=activation,
-        norm=norm,
-        placement=placement,
-        dropout_order=dropout_order,
-        initial_scale=initial_scale,
-        groups=groups,
-        drift=drift,
-        seed=seed,
-    )
+    blocks = _Blocks(activation, norm, placement, dropout_order, initial_scale, groups, drift, seed)
     inputs = keras.Input(input_shape, name="image")
     x = _augment(inputs, augmentation, blocks)
     x = keras.layers.Flatten(name="flatten")(x)
     for number in rates:
-        options = blocks.kernel_options()
-        skip = x
-        x = keras.layers.Dense(width, name=f"dense_{blocks.linear}", **options)(x)
-        x = blocks.finish(x, number)
+        skip, x = x, blocks.finish(blocks.dense(x, width), number)
         if residual and blocks.linear > 1:
             x = keras.layers.Add(name=f"add_{blocks.linear}")([skip, x])
     return keras.Model(inputs, blocks.output(x, classes), name="mlp")
@@ -314,11 +301,6 @@ def cnn(
     -------
     keras.Model
         Not compiled. Layers are named conv_1, norm_1, ..., dense_5, ..., numbered through.
-
-    Raises
-    ------
-    ValueError
-        If an argument is none of its allowed values; the message lists them.
     """
     check_choice("size", size, CNN_SIZES)
     check_choice("conv_dropout", conv_dropout, CONV_DROPOUTS)
@@ -331,39 +313,23 @@ def cnn(
             f" which halves them {len(stages)} times; give at least {2 ** len(stages)} pixels a"
             " side, or a smaller size."
         )
-    blocks = _Blocks(
-        activation=activation,
-        norm=norm,
-        placement=placement,
-        dropout_order=dropout_order,
-        initial_scale=initial_scale,
-        groups=groups,
-        drift=drift,
-        seed=seed,
-    )
+    blocks = _Blocks(activation, norm, placement, dropout_order, initial_scale, groups, drift, seed)
     inputs = keras.Input(input_shape, name="image")
     x = _augment(inputs, augmentation, blocks)
 
     def convolution(x, filters):
-        options = blocks.kernel_options()
-        x = keras.layers.Conv2D(
-            filters, 3, padding="same", name=f"conv_{blocks.linear}", **options
-        )(x)
-        return blocks.finish(x, conv_rate, spatial=conv_dropout == "spatial")
+        return blocks.finish(blocks.conv(x, filters), conv_rate, conv_dropout == "spatial")
 
     for stage, convolutions in enumerate(stages, 1):
         for filters in convolutions:
             x = convolution(x, filters)
         x = keras.layers.MaxPooling2D(2, padding="same", name=f"pool_{stage}")(x)
     for number in range(1, residual_blocks + 1):
-        x = keras.layers.Add(name=f"add_{number}")(
-            [x, convolution(convolution(x, filters), filters)]
-        )
+        branch = convolution(convolution(x, filters), filters)
+        x = keras.layers.Add(name=f"add_{number}")([x, branch])
     if width:
         x = keras.layers.Flatten(name="flatten")(x)
-        options = blocks.kernel_options()
-        x = keras.layers.Dense(width, name=f"dense_{blocks.linear}", **options)(x)
-        x = blocks.finish(x, dense_rate)
+        x = blocks.finish(blocks.dense(x, width), dense_rate)
     else:
         x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
         if dense_rate:
@@ -388,32 +354,6 @@ def _augment(x, augmentation, blocks):
         x = keras.layers.RandomFlip("horizontal", seed=flip_seed, name="flip")(x)
     if "erase" in augmentation:
         # Its seed is not drawn: that would give all networks without it other masks than they had.
-        x = keras.layers.RandomErasing(
-            value_range=(0, 1), seed=shift_seed + ERASE_SEED, name="erase"
-        )(x)
+        options = {"value_range": (0, 1), "seed": shift_seed + ERASE_SEED, "name": "erase"}
+        x = keras.layers.RandomErasing(**options)(x)
     return x
-
-
-def check_choice(name, value, allowed):
-    """Refuse what is none of the allowed names, and say which one was probably meant."""
-    if value not in allowed:
-        close = get_close_matches(str(value), list(allowed), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(
-            f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}.{hint}"
-        )
-
-
-def check_count(name, value):
-    """Refuse what is not a whole number of at least 1."""
-    if not (isinstance(value, Integral) and value > 0):
-        raise ValueError(f"{name} is {value!r}; give a whole number of at least 1.")
-
-
-def check_rate(name, rate):
-    """Refuse what is not a probability of dropping below 1."""
-    if not (isinstance(rate, Real) and 0 <= rate < 1):
-        raise ValueError(
-            f"{name} is {rate!r}; it is the probability of dropping a value: give a number from 0"
-            " (no dropout) to below 1 (at 1 nothing would be left)."
-        )

@@ -12,12 +12,11 @@ def evaluate(model, x, y, *, training=False, batch_size=1_000):
     Parameters
     ----------
     model : keras.Model
-        Puts out probabilities of shape (N, classes).
+        Outputs probabilities of shape (N, classes).
     x : array of shape (N, height, width, channels)
     y : array of int, shape (N,)
     training : bool
-        Mode of dropout, batch norm and augmentation. True moves the moving statistics of batch
-        norm.
+        Mode of dropout, batch norm and augmentation. True moves the moving statistics.
     batch_size : int
         Images at a time; in training mode, the batches that batch norm sees.
 
@@ -30,19 +29,7 @@ def evaluate(model, x, y, *, training=False, batch_size=1_000):
 
 
 def predict(model, x, *, training=False, batch_size=1_000):
-    """What a model puts out for each image, in either mode.
-
-    Parameters
-    ----------
-    model : keras.Model
-    x : array of shape (N, height, width, channels)
-    training, batch_size
-        As for `evaluate`.
-
-    Returns
-    -------
-    numpy.ndarray of shape (N, classes)
-    """
+    """A model's outputs of shape (N, classes), in either mode; arguments as for `evaluate`."""
     # Called directly: Keras's own `predict` compiles a graph first, which costs more than it saves.
     outputs = [model(part, training=training) for part in parts(x, batch_size)]
     return np.concatenate([keras.ops.convert_to_numpy(output) for output in outputs])
@@ -108,13 +95,7 @@ def gradients(model, x, y):
 
     Works on every backend: it is read from the momentum after one step of an optimizer, and not
     from the change of the weights, in which rounding would swallow a small gradient. The model
-    itself is left as it was.
-
-    Parameters
-    ----------
-    model : keras.Model
-    x : array of shape (N, height, width, channels)
-    y : array of int, shape (N,)
+    itself is left as it was; arguments as for `evaluate`.
 
     Returns
     -------
@@ -139,13 +120,7 @@ def parts(x, size):
 
 
 def scores(probabilities, y):
-    """Mean cross-entropy loss (nats) and accuracy of probabilities of shape (N, classes).
-
-    Returns
-    -------
-    dict
-        "loss" and "accuracy".
-    """
+    """ "loss" (cross-entropy, nats) and "accuracy" of probabilities of shape (N, classes)."""
     chosen = np.clip(probabilities[np.arange(len(y)), y], keras.config.epsilon(), 1.0)
     return {
         "loss": float(-np.log(chosen).mean()),

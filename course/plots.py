@@ -81,11 +81,8 @@ def show(figure, caption, alt, colours=None):
         reduced = Image.open(picture).convert("RGB").quantize(colours)
         picture = io.BytesIO()
         reduced.save(picture, format="png", optimize=True)
-    display(
-        {"image/png": picture.getvalue(), "text/plain": alt},
-        raw=True,
-        metadata={"image/png": {"alt": alt}},
-    )
+    bundle = {"image/png": picture.getvalue(), "text/plain": alt}
+    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
     display(Markdown(f"*{caption}*"))
 
 
@@ -110,30 +107,14 @@ def curves(axes, arms, metric="loss", split="validation", mode="inference", star
     """
     for index, (arm, runs) in enumerate(arms.items()):
         lines = [run.curve(metric, split, mode).loc[start:] for run in runs]
-        _band(axes, pd.concat(lines, axis=1), arm, index)
+        band(axes, pd.concat(lines, axis=1), arm, index)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"{split} {metric}" + (" (nats)" if metric == "loss" else ""))
     axes.legend()
 
 
-def bands(axes, table, by):
-    """The same from a tidy table of values, one line for each value of a column; without a legend.
-
-    Parameters
-    ----------
-    axes : Axes
-    table : pandas.DataFrame
-        Columns epoch, seed, value and `by`; one row for each value of the three others.
-    by : str
-        Such as "arm" or "split"; its lines come in the order of the table.
-    """
-    for index, (name, lines) in enumerate(table.groupby(by, sort=False)):
-        _band(axes, lines.pivot(index="epoch", columns="seed", values="value"), name, index)
-    axes.set_xlabel("epoch")
-
-
-def _band(axes, values, label, index):
-    """One row an epoch, one column a seed."""
+def band(axes, values, label, index):
+    """A line of means in a band from lowest to highest: a row for each epoch, a column a seed."""
     style = {**line_style(index), "marker": None}
     axes.plot(values.index, values.mean(axis=1), label=label, **style)
     axes.fill_between(
@@ -196,9 +177,7 @@ def masks(axes, mask, title=""):
     """A dropout mask of shape (examples, units): black is kept, white is dropped."""
     axes.imshow(mask, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     axes.grid(False)
-    axes.set_xlabel("unit")
-    axes.set_ylabel("example")
-    axes.set_title(title)
+    axes.set(xlabel="unit", ylabel="example", title=title)
 
 
 def intervals(axes, named, label, smallest=None):
@@ -235,8 +214,7 @@ def calibration(axes, named, bins=10):
     named : mapping of str to (probabilities, labels)
         Arrays of shape (N, classes) and (N,).
     bins : int
-        Number of equally wide bins of confidence; bins with fewer than ten predictions are left
-        out.
+        Equally wide bins of confidence; those with fewer than ten predictions are left out.
     """
     axes.plot([0, 1], [0, 1], color="black", lw=1, linestyle="-", label="perfectly calibrated")
     for index, (name, (probabilities, labels)) in enumerate(named.items()):

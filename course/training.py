@@ -2,11 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import signature
-from numbers import Integral
 from time import perf_counter
 
 import keras
@@ -15,89 +13,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from course import models, modes
+from course.config import Config, check_choice, check_count
 from course.data import Data
 
-BUILDERS = {"mlp": models.mlp, "cnn": models.cnn}
-OPTIMIZERS = {
+MAKERS = {  # of `OPTIMIZERS`
     "adam": keras.optimizers.Adam,
     "adamw": partial(keras.optimizers.AdamW, weight_decay=0.1),
     "sgd": keras.optimizers.SGD,
 }
-SCHEDULES = ("constant", "cosine")
 # `train_on_batch` does it itself by now (keras-team/keras#22617), and twice costs time.
 RESETS_METRICS = tuple(map(int, keras.version().split(".")[:2])) >= (3, 15)
-
-
-@dataclass(frozen=True)
-class Config:
-    """All that decides a training run, besides the data.
-
-    Parameters
-    ----------
-    model : {"mlp", "cnn"} or callable
-        Builder in `course.models`, or a function of your own with the same frame:
-        `build(input_shape, classes, *, seed, ...)` returns a keras.Model that is not compiled.
-    options : mapping
-        Keyword arguments of that builder, without `seed`.
-    epochs : int
-        Passes over the training set.
-    batch_size : int
-        Images a step. The images that do not fill the last batch of an epoch wait for the next
-        epoch's shuffle, so that batch norm never sees a left-over batch of another size.
-    optimizer : {"adam", "adamw", "sgd"}
-        "sgd" is plain, without momentum or weight decay. "adamw" also takes a tenth of the learning
-        rate off every weight at each step (Loshchilov and Hutter 2019).
-    learning_rate : float
-        Step size, at the start if there is a schedule.
-    schedule : {"constant", "cosine"}
-        "cosine" lets the learning rate fall to 0 at the last step.
-    batch_norm_momentum : float
-        Keras's `momentum` of every batch norm layer: the part of the moving statistics that is
-        *kept* at each step. The course trains for a few hundred steps, too few for Keras's default
-        of 0.99, so the default here is 0.9 (lesson 03 shows why).
-    seed : int
-        Fixes the initial weights, the order of the images, dropout and augmentation.
-    """
-
-    model: str | Callable = "mlp"
-    options: Mapping = field(default_factory=dict)
-    epochs: int = 5
-    batch_size: int = 64
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    schedule: str = "constant"
-    batch_norm_momentum: float = 0.9
-    seed: int = 0
-
-    def __post_init__(self):
-        if not callable(self.model):
-            models.check_choice("model", self.model, BUILDERS)
-        models.check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        models.check_choice("schedule", self.schedule, SCHEDULES)
-        models.check_count("epochs", self.epochs)
-        models.check_count("batch_size", self.batch_size)
-        if "seed" in self.options:
-            raise ValueError(
-                "options holds a seed; give Config(seed=...) instead: it fixes everything random."
-            )
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}; give a number above 0.")
-        if not 0 <= self.batch_norm_momentum < 1:
-            raise ValueError(
-                f"batch_norm_momentum is {self.batch_norm_momentum}; it is the part that is kept:"
-                " from 0 to below 1."
-            )
-        if not (isinstance(self.seed, Integral) and 0 <= self.seed < 2**20):
-            raise ValueError(f"seed is {self.seed!r}; give a whole number from 0 to {2**20 - 1}.")
-
-
-def config_from(parameters):
-    """The Config that a mapping describes, such as the parameters of a run; what Config does not
-    know is left out.
-    """
-    return Config(
-        **{one.name: parameters[one.name] for one in fields(Config) if one.name in parameters}
-    )
 
 
 @dataclass
@@ -164,23 +89,12 @@ class Run:
 
 
 def build(config, data):
-    """The compiled model that `train` would start from.
-
-    Parameters
-    ----------
-    config : Config
-    data : course.data.Data
-
-    Returns
-    -------
-    keras.Model
-    """
-    builder = config.model if callable(config.model) else BUILDERS[config.model]
-    known = [
-        name for name, one in signature(builder).parameters.items() if one.kind is one.KEYWORD_ONLY
-    ]
+    """The compiled keras.Model that `train` would start from, for a Config and a data set."""
+    builder = config.model if callable(config.model) else getattr(models, config.model)
+    parameters = signature(builder).parameters.values()
+    known = [option.name for option in parameters if option.kind is option.KEYWORD_ONLY]
     for option in config.options:
-        models.check_choice(f"An option of {builder.__name__}", option, known)
+        check_choice(f"An option of {builder.__name__}", option, known)
     keras.utils.set_random_seed(config.seed)
     model = builder(data.input_shape, data.classes, **config.options, seed=config.seed)
     for layer in model.layers:
@@ -191,7 +105,7 @@ def build(config, data):
         steps = config.epochs * (len(data.x_train) // config.batch_size)
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     model.compile(
-        OPTIMIZERS[config.optimizer](rate),
+        MAKERS[config.optimizer](rate),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
@@ -229,7 +143,7 @@ def train(
     config : Config
     data : course.data.Data
     record_every : int, optional
-        Record statistics every so many steps (and before the first): see `Recorder`.
+        Record statistics every so many steps: see `Recorder`.
     measure_every : int
         Measure after every so many epochs, and after the last.
     measure_size : int
@@ -237,8 +151,7 @@ def train(
     hooks : iterable of Hook
         What else is to be done after a step or an epoch.
     progress : bool
-        Show a progress bar (with the environment variable COURSE_PROGRESS=0 there is none; with
-        "lines" a line of text tells of each measurement instead).
+        Whether to show a bar: see `Progress`.
 
     Returns
     -------
@@ -248,10 +161,9 @@ def train(
     Raises
     ------
     ValueError
-        If the batch size exceeds the number of training images, or an option of the model is
-        unknown.
+        If there are too few training images for a batch, or an option of the model is unknown.
     """
-    models.check_count("measure_every", measure_every)
+    check_count("measure_every", measure_every)
     count, size = len(data.x_train), config.batch_size
     if size > count:
         raise ValueError(f"batch_size is {size}, but there are only {count} training images.")
@@ -300,13 +212,11 @@ _ENGINES = {}
 def _engine(config, data):
     """A compiled model for all seeds of a config; its state is whatever was left in it."""
     # The model itself stands beside its name: a function defined anew in a notebook is another one.
-    arm = (
-        config.model,
-        repr((replace(config, seed=0), data.input_shape, data.classes, len(data.x_train))),
-    )
+    plain = replace(config, seed=0)
+    arm = config.model, repr((plain, data.input_shape, data.classes, len(data.x_train)))
     if arm not in _ENGINES:
         _ENGINES.clear()
-        engine = build(replace(config, seed=0), data)
+        engine = build(plain, data)
         x, y = data.x_train[: config.batch_size], data.y_train[: config.batch_size]
         # TensorFlow traces a step that makes variables twice, so the optimizer's and the metrics'
         # are made before it.
@@ -329,29 +239,19 @@ def _copy_state(source, target):
 
 def state(model):
     """The variables that a training changes: of all layers, and of the optimizer."""
-    # By layer: the model's own list also holds its metrics, which come into being with the first
-    # step.
-    return [
-        variable for layer in model.layers for variable in layer.variables
-    ] + model.optimizer.variables
+    # By layer: the model's own list also holds its metrics, which the first step brings into being.
+    of_layers = [variable for layer in model.layers for variable in layer.variables]
+    return of_layers + model.optimizer.variables
 
 
 def repeat(config, data, seeds, **options):
-    """Train once a seed: the runs of one arm of an experiment.
-
-    Parameters
-    ----------
-    config : Config
-        Its seed is replaced by each of `seeds`.
-    data : course.data.Data
-    seeds : iterable of int
-    **options
-        Passed on to `train`.
+    """Train once for each seed, which replaces the config's: the runs of one arm of an experiment.
 
     Returns
     -------
     list of Run
-        In the order of `seeds`; an interrupted run is the last one.
+        In the order of `seeds`; an interrupted run is the last one. The options are those of
+        `train`.
     """
     runs = []
     for seed in seeds:
@@ -404,7 +304,7 @@ def _rows(epoch, split, mode, metrics):
 
 
 class Progress(Hook):
-    """A bar of the steps or, with COURSE_PROGRESS=lines, a line for each measurement."""
+    """A bar of the steps. COURSE_PROGRESS=0 leaves it out; "lines" prints each measurement."""
 
     def __init__(self, shown=True):
         self.how = os.environ.get("COURSE_PROGRESS", "bar") if shown else "0"
@@ -451,7 +351,7 @@ class Recorder(Hook):
 
     def __init__(self, every):
         if every:
-            models.check_count("record_every", every)
+            check_count("record_every", every)
         self.every, self.tables = every, []
 
     def begin(self, run):

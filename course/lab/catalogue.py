@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from course.lab.trial import merged
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -15,7 +17,7 @@ class Experiment:
     arms : mapping of str to mapping
         By the name of the arm: the parameters of the template in which it differs.
     common : mapping
-        Parameters that all arms share; the rest are the template's defaults.
+        Parameters that all arms share; the rest are at their defaults (`course.lab.trial`).
     seeds : int
         Repetitions: seeds 0, 1, ... of initial weights, order of the images, masks, and choice of
         images.
@@ -34,6 +36,11 @@ class Experiment:
     template: str = "train"
 
 
+def arm_name(setting, treatment):
+    """The name of an arm that is one of several treatments, each in several settings."""
+    return f"{setting}, {treatment}"
+
+
 def options(**values):
     """An arm that differs in options of the model alone."""
     return {"options": values}
@@ -49,7 +56,7 @@ MIXED = {
     "epochs": 15,
     "measure_every": 5,
 }  # dense where an arm says no more
-DENSE = MIXED | {"options": {"width": 128}}
+DENSE = merged(MIXED, options(width=128))
 CONV = {
     "dataset": "fashion_mnist",
     "model": "cnn",
@@ -71,11 +78,11 @@ def _two_by_two():
     for kind, extra in kinds.items():
         looks = ["monte_carlo", "dropout_on", "active"] if "rate" in extra else ["active"]
         for size, epochs in ((1_000, 30), (5_000, 15)):
-            dense = options(width=256, **extra) | {"measure": looks}
-            arms[f"dense {size}, {kind}"] = DENSE | dense | {"train_size": size, "epochs": epochs}
+            few = {"train_size": size, "epochs": epochs, "measure": looks}
+            arms[arm_name(f"dense {size}", kind)] = merged(DENSE, options(width=256, **extra), few)
         conv = {"dense_rate" if name == "rate" else name: value for name, value in extra.items()}
         few = {"train_size": 1_000, "epochs": 30, "measure": looks}
-        arms[f"conv 1000, {kind}"] = CONV | options(size="small", **conv) | few
+        arms[arm_name("conv 1000", kind)] = merged(CONV, options(**conv), few)
     return arms
 
 
@@ -84,14 +91,15 @@ def _batch_sizes():
     for norm in ("batch", "layer"):
         for size in (2, 4, 8, 16, 64):
             looks = ["recomputed"] if norm == "batch" else []
-            arms[f"dense {norm}, batch {size}"] = options(width=128, norm=norm) | {
-                "batch_size": size,
-                "measure": looks,
-            }
+            changes = {"batch_size": size, "measure": looks}
+            arms[arm_name(f"dense {norm}", f"batch {size}")] = (
+                options(width=128, norm=norm) | changes
+            )
     for norm in ("batch", "group"):
         for size in (2, 16):
-            arms[f"conv {norm}, batch {size}"] = (
-                CONV | options(size="small", norm=norm) | {"batch_size": size, "epochs": 4}
+            changes = {"batch_size": size, "epochs": 4}
+            arms[arm_name(f"conv {norm}", f"batch {size}")] = merged(
+                CONV, options(norm=norm), changes
             )
     return arms
 
@@ -105,9 +113,9 @@ def _order():
             "dropout in the last block": {"rate": [0, 0, 0.5]},
             "no dropout": {},
         }.items():
-            arms[f"{name}, width {width}"] = options(
-                width=width, depth=3, norm="batch", **extra
-            ) | {"measure": ["variance_shift"] if extra.get("rate") == 0.5 else []}
+            looks = ["variance_shift"] if extra.get("rate") == 0.5 else []
+            network = options(width=width, depth=3, norm="batch", **extra)
+            arms[arm_name(name, f"width {width}")] = network | {"measure": looks}
     return arms
 
 
@@ -233,6 +241,7 @@ EXPERIMENTS = {
     "exact": Experiment(
         "What do the layers of Keras compute, digit for digit?",
         arms={"layers": {}},
+        common={"dataset": "digits"},
         small={"seeds": 2},
         template="exact",
     ),
@@ -253,13 +262,13 @@ EXPERIMENTS = {
     "data size": Experiment(
         "For how many training images does dropout help most?",
         arms={
-            f"{size} images, {name}": (
+            arm_name(f"{size} images", name): (
                 options(rate=rate) | {"train_size": size, "epochs": epochs, "batch_size": 50}
             )
             for size, epochs in ((100, 150), (500, 60), (1_000, 40), (5_000, 15), (20_000, 8))
             for name, rate in (("plain", 0), ("dropout", 0.5))
         },
-        common=DENSE | {"options": {"width": 256}, "measure_every": 200},
+        common=merged(DENSE, options(width=256), {"measure_every": 200}),
         small={"epochs": 8, "seeds": 2},
     ),
     "conv dropout": Experiment(
@@ -278,27 +287,25 @@ EXPERIMENTS = {
         "Which learning rates does gradient descent bear with batch norm, and does it get there"
         " sooner?",
         arms={
-            f"{name}, learning rate {rate}": options(**extra) | {"learning_rate": rate}
+            arm_name(name, f"learning rate {rate}"): options(**extra) | {"learning_rate": rate}
             for name, extra in (("plain", {}), ("batch norm", BATCH))
             for rate in (0.1, 1.0, 3.0)
         },
-        common=DENSE
-        | {
-            "optimizer": "sgd",
-            "measure_every": 1,
-            "measure": ["target"],
-            "options": {"width": 128, "depth": 3},
-        },
+        common=merged(
+            DENSE,
+            options(depth=3),
+            {"optimizer": "sgd", "measure_every": 1, "measure": ["target"]},
+        ),
         small={"epochs": 6, "seeds": 2},
     ),
     "initial scales": Experiment(
         "How much does the size of the initial weights matter?",
         arms={
-            f"{name}, scale {scale}": options(initial_scale=scale, **extra)
+            arm_name(name, f"scale {scale}"): options(initial_scale=scale, **extra)
             for name, extra in (("plain", {}), ("batch norm", BATCH))
             for scale in (0.05, 1.0, 10.0)
         },
-        common=DENSE | {"options": {"width": 128, "depth": 6}},
+        common=merged(DENSE, options(depth=6)),
         small={"epochs": 6, "seeds": 2},
     ),
     "depths": Experiment(
@@ -310,7 +317,7 @@ EXPERIMENTS = {
             "depth 40, residual": options(depth=40, residual=True),
             "depth 40, residual and batch norm": options(depth=40, residual=True, norm="batch"),
         },
-        common=DENSE | {"options": {"width": 64}, "epochs": 10},
+        common=merged(DENSE, options(width=64), {"epochs": 10}),
         small={"epochs": 4, "seeds": 1},
     ),
     "batch sizes": Experiment(
@@ -322,11 +329,11 @@ EXPERIMENTS = {
     "placement": Experiment(
         "Batch norm before or after the activation?",
         arms={
-            f"{kind}, {placement}": common | options(**common["options"], placement=placement)
+            arm_name(kind, placement): merged(common, options(norm="batch", placement=placement))
             for kind, common in (
-                ("dense", DENSE | options(width=128, norm="batch", depth=3)),
-                ("residual", DENSE | options(width=128, norm="batch", depth=6, residual=True)),
-                ("conv", CONV | options(size="small", norm="batch")),
+                ("dense", merged(DENSE, options(depth=3))),
+                ("residual", merged(DENSE, options(depth=6, residual=True))),
+                ("conv", CONV),
             )
             for placement in ("before", "after")
         },
@@ -341,9 +348,11 @@ EXPERIMENTS = {
     "momentum": Experiment(
         "After how many steps can inference be trusted, when the momentum is 0.99?",
         arms={f"{31 * epochs} steps": {"epochs": epochs} for epochs in (3, 10, 32)},
-        common=DENSE
-        | options(width=128, norm="batch")
-        | {"batch_norm_momentum": 0.99, "measure": ["recomputed"]},
+        common=merged(
+            DENSE,
+            options(norm="batch"),
+            {"batch_norm_momentum": 0.99, "measure": ["recomputed"]},
+        ),
         small={"seeds": 3},
     ),
     "moving input": Experiment(
@@ -353,21 +362,23 @@ EXPERIMENTS = {
             "batch norm": options(norm="batch"),
             "noisy batch norm": options(norm="batch", drift=0.3),
         },
-        common=DENSE
-        | {
-            "options": {"width": 128, "depth": 6},
-            "optimizer": "sgd",
-            "learning_rate": 0.1,
-            "record_every": 5,
-            "measure": ["drift"],
-        },
+        common=merged(
+            DENSE,
+            options(depth=6),
+            {
+                "optimizer": "sgd",
+                "learning_rate": 0.1,
+                "record_every": 5,
+                "measure": ["drift"],
+            },
+        ),
         small={"epochs": 5, "seeds": 2},
     ),
     "modes": Experiment(
         "What happens with the statistics of the batch at inference?",
         arms={
             "dense": options(width=128, norm="batch"),
-            "conv": CONV | options(size="small", norm="batch"),
+            "conv": merged(CONV, options(norm="batch")),
         },
         common=MIXED | {"measure": ["batch_statistics"]},
         small={"epochs": 5, "seeds": 2},
@@ -375,21 +386,33 @@ EXPERIMENTS = {
     "leakage": Experiment(
         "What does batch norm learn from batches of one class?",
         arms={"shuffled": {}, "by class": {"batches": "by_class"}},
-        common={"dataset": "fashion_mnist"},
+        common=options(norm="batch")
+        | {
+            "dataset": "fashion_mnist",
+            "epochs": 10,
+            "batch_size": 32,
+            "measure": ["recomputed"],
+        },
         small={"seeds": 2},
         template="leakage",
     ),
     "ghost": Experiment(
         "Does the noise of small batches in batch norm regularise?",
         arms={f"{size} images share statistics": {"ghost_size": size} for size in (128, 32, 8, 4)},
-        common={"dataset": "fashion_mnist"},
+        common={"dataset": "fashion_mnist", "epochs": 10, "batch_size": 128},
         small={"seeds": 2},
         template="ghost",
     ),
     "transformer": Experiment(
         "Which norm does a tiny transformer want?",
         arms={norm: {"norm": norm} for norm in ("layer", "batch", "none")},
-        common={"dataset": "fashion_mnist"},
+        common={
+            "dataset": "fashion_mnist",
+            "epochs": 10,
+            "batch_size": 50,
+            "learning_rate": 0.005,
+            "schedule": "cosine",
+        },
         small={"seeds": 1},
         template="transformer",
     ),

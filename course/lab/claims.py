@@ -9,6 +9,7 @@ smallest difference that matters, which is one point of accuracy, 0.02 nats of l
 or one point of a gap.
 """
 
+from course.lab.catalogue import arm_name
 from course.lab.verdict import Claim, Contrast
 
 SMALLEST = {"accuracy": 0.01, "loss": 0.02, "gap_loss": 0.05, "gap_accuracy": 0.01}
@@ -52,8 +53,13 @@ def zero(metric, tolerance=ROUNDING):
 def interaction(setting, metric, expected):
     """What dropout does beside batch norm, minus what it does alone."""
     terms = {
-        (f"{setting}, {arm}", metric): sign
-        for arm, sign in (("both", 1.0), ("batch norm", -1.0), ("dropout", -1.0), ("plain", 1.0))
+        (arm_name(setting, treatment), metric): sign
+        for treatment, sign in (
+            ("both", 1.0),
+            ("batch norm", -1.0),
+            ("dropout", -1.0),
+            ("plain", 1.0),
+        )
     }
     return Contrast(
         f"{metric}, {setting}: dropout beside batch norm minus dropout alone",
@@ -67,13 +73,12 @@ def interaction(setting, metric, expected):
 def over(settings, one, other, metric, expected, experiment="two by two"):
     """The same contrast in several settings."""
     return tuple(
-        less(experiment, f"{where}, {one}", f"{where}, {other}", metric, expected)
+        less(experiment, arm_name(where, one), arm_name(where, other), metric, expected)
         for where in settings
     )
 
 
 SETTINGS = ("dense 1000", "dense 5000", "conv 1000")
-RATES = "learning rate"
 
 CLAIMS = [
     Claim(
@@ -148,8 +153,8 @@ CLAIMS = [
         tuple(
             less(
                 "learning rates",
-                f"batch norm, {RATES} {rate}",
-                f"plain, {RATES} {rate}",
+                arm_name("batch norm", f"learning rate {rate}"),
+                arm_name("plain", f"learning rate {rate}"),
                 "accuracy",
                 "higher",
             )
@@ -164,16 +169,16 @@ CLAIMS = [
         (
             less(
                 "learning rates",
-                f"batch norm, {RATES} 0.1",
-                f"plain, {RATES} 0.1",
+                "batch norm, learning rate 0.1",
+                "plain, learning rate 0.1",
                 "epochs_to_target",
                 "lower",
                 0.5,
             ),
             less(
                 "learning rates",
-                f"batch norm, {RATES} 0.1",
-                f"plain, {RATES} 0.1",
+                "batch norm, learning rate 0.1",
+                "plain, learning rate 0.1",
                 "seconds_to_target",
                 "lower",
                 0.05,
@@ -189,8 +194,8 @@ CLAIMS = [
         tuple(
             less(
                 "initial scales",
-                f"batch norm, scale {scale}",
-                f"plain, scale {scale}",
+                arm_name("batch norm", f"scale {scale}"),
+                arm_name("plain", f"scale {scale}"),
                 "accuracy",
                 "higher",
             )
@@ -298,7 +303,7 @@ CLAIMS = [
         "Before or after the activation: either works.",
         "N",
         tuple(
-            less("placement", f"{kind}, after", f"{kind}, before", metric, "same")
+            less("placement", arm_name(kind, "after"), arm_name(kind, "before"), metric, "same")
             for kind in ("dense", "residual", "conv")
             for metric in ("accuracy", "loss")
         ),
@@ -347,7 +352,14 @@ CLAIMS = [
         "With dropout fewer units are active.",
         "E, N",
         tuple(
-            less("two by two", f"{where}, dropout", f"{where}, plain", "active", "lower", 0.02)
+            less(
+                "two by two",
+                arm_name(where, "dropout"),
+                arm_name(where, "plain"),
+                "active",
+                "lower",
+                0.02,
+            )
             for where in SETTINGS[:2]
         ),
         "Srivastava et al. 2014, section 7.2 and figure 8, for a rate of 0.5.",
@@ -503,8 +515,8 @@ CLAIMS = [
         tuple(
             less(
                 "order",
-                f"batch norm, then dropout, width {width}",
-                f"dropout, then batch norm, width {width}",
+                arm_name("batch norm, then dropout", f"width {width}"),
+                arm_name("dropout, then batch norm", f"width {width}"),
                 metric,
                 way,
             )
@@ -521,8 +533,8 @@ CLAIMS = [
         tuple(
             less(
                 "order",
-                f"dropout in the last block, width {width}",
-                f"batch norm, then dropout, width {width}",
+                arm_name("dropout in the last block", f"width {width}"),
+                arm_name("batch norm, then dropout", f"width {width}"),
                 metric,
                 way,
             )
@@ -537,7 +549,9 @@ CLAIMS = [
         "Where there is batch norm, dropout adds little.",
         "E",
         tuple(
-            less("two by two", f"{where}, both", f"{where}, batch norm", metric, "same")
+            less(
+                "two by two", arm_name(where, "both"), arm_name(where, "batch norm"), metric, "same"
+            )
             for where in SETTINGS
             for metric in ("accuracy", "loss")
         ),
@@ -560,8 +574,20 @@ CLAIMS = [
             contrast
             for where in SETTINGS
             for contrast in (
-                less("two by two", f"{where}, both", f"{where}, batch norm", "loss", "lower"),
-                less("two by two", f"{where}, both", f"{where}, dropout", "loss", "lower"),
+                less(
+                    "two by two",
+                    arm_name(where, "both"),
+                    arm_name(where, "batch norm"),
+                    "loss",
+                    "lower",
+                ),
+                less(
+                    "two by two",
+                    arm_name(where, "both"),
+                    arm_name(where, "dropout"),
+                    "loss",
+                    "lower",
+                ),
             )
         ),
         "",
@@ -583,13 +609,18 @@ CLAIMS = [
             contrast
             for where in SETTINGS
             for contrast in (
-                within("two by two", f"{where}, dropout", "mc_loss", "loss", "lower", 0.02),
+                within("two by two", arm_name(where, "dropout"), "mc_loss", "loss", "lower", 0.02),
                 within(
-                    "two by two", f"{where}, dropout", "mc_accuracy", "accuracy", "higher", 0.01
+                    "two by two",
+                    arm_name(where, "dropout"),
+                    "mc_accuracy",
+                    "accuracy",
+                    "higher",
+                    0.01,
                 ),
                 within(
                     "two by two",
-                    f"{where}, dropout",
+                    arm_name(where, "dropout"),
                     "mc_calibration",
                     "calibration",
                     "lower",

@@ -1,22 +1,13 @@
 """The ledger: what the results in a folder say about every claim."""
 
-import textwrap
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
-import numpy as np
 import pandas as pd
 
-from course import plots
 from course.lab import plan, results, verdict
 from course.lab.claims import BY_ID, CLAIMS
 from course.lab.verdict import Claim
-
-SAYS = {
-    "supports": ("o", plots.COLOURS[0], "full"),
-    "contradicts": ("X", plots.COLOURS[1], "full"),
-    "undecided": ("s", "black", "none"),
-}
 
 
 @dataclass(frozen=True)
@@ -80,8 +71,8 @@ def asked_of(claim, experiment):
     )
 
 
-def runs_of(claim, *, small, seeds=None, dataset=None):
-    """The runs that a claim needs, by experiment: of each only the arms in its contrasts.
+def trials_of(claim, *, small, seeds=None, dataset=None):
+    """The trials that a claim needs, by experiment: of each only the arms in its contrasts.
 
     Parameters
     ----------
@@ -93,7 +84,7 @@ def runs_of(claim, *, small, seeds=None, dataset=None):
 
     Returns
     -------
-    list of list of course.lab.plan.Run
+    list of list of course.lab.trial.Trial
     """
     arms = {}
     for contrast in claim.contrasts:
@@ -106,18 +97,20 @@ def runs_of(claim, *, small, seeds=None, dataset=None):
     ]
 
 
-def judge_runs(claim, groups, out):
-    """The entry of one claim from the runs that `runs_of` gave, once they are done.
+def judge_trials(claim, groups, out):
+    """The entry of one claim from the trials that `trials_of` gave, once they are done.
 
     Returns
     -------
     Entry
     """
-    groups = {runs[0].experiment: runs for runs in groups}
+    groups = {trials[0].experiment: trials for trials in groups}
 
     def rows_of(name):
         rows, _ = results.load(groups[name], out)
-        return rows[rows["key"].isin([run.key for run in groups[name]])]  # not those of other seeds
+        return rows[
+            rows["key"].isin([trial.key for trial in groups[name]])
+        ]  # not those of other seeds
 
     return _entry(claim, rows_of)
 
@@ -128,10 +121,10 @@ def _rows(name, out):
 
 def _entry(claim, rows_of):
     try:
-        found = tuple(verdict.findings(claim, rows_of))
+        findings = tuple(verdict.findings(claim, rows_of))
     except (results.SweepError, ValueError, FileNotFoundError) as error:
         return Entry(claim, (), "not measured", str(error))
-    return Entry(claim, found, verdict.verdict(found))
+    return Entry(claim, findings, verdict.verdict(findings))
 
 
 def table(entries):
@@ -201,7 +194,7 @@ def report(entry):
         else f"Source: **{claim.source}**."
     )
     asked = " and ".join(
-        f"*{name}*" for name in dict.fromkeys(one.experiment for one in claim.contrasts)
+        f"*{name}*" for name in dict.fromkeys(contrast.experiment for contrast in claim.contrasts)
     )
     above = (
         f"### {claim.id}\n\n> {claim.sentence}\n\n{source} {claim.known}\n\nExperiment: {asked}."
@@ -241,78 +234,3 @@ def digits(finding):
     """Mean and interval of a finding, in the units of its metric."""
     interval, form = finding.interval, "+.1e" if 0 < finding.contrast.smallest < 1e-3 else "+.3f"
     return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"
-
-
-def picture(axes, findings, texts):
-    """The contrasts of a claim, one under the other: interval, values of the seeds, and the side
-    that supports it.
-
-    Parameters
-    ----------
-    axes : Axes
-    findings : sequence of course.lab.verdict.Finding
-    texts : sequence of str
-        What stands at the right of each: the numbers.
-
-    The unit of the horizontal axis is the smallest difference that matters; 0.01 where any
-    difference does.
-    """
-    units = [finding.contrast.smallest or 0.01 for finding in findings]
-    ends = np.concatenate(
-        [
-            [*finding.values, finding.interval.low, finding.interval.high] / np.float64(unit)
-            for finding, unit in zip(findings, units, strict=True)
-        ]
-    )
-    low, high = min(-2.5, 1.3 * ends.min()), max(2.5, 1.3 * ends.max())
-    if max(-low, high) > 12:
-        axes.set_xscale("symlog", linthresh=2, linscale=0.7)
-    for row, (finding, unit) in enumerate(zip(findings, units, strict=True)):
-        least, interval = finding.contrast.smallest / unit, finding.interval
-        start, end = {"higher": (least, high), "lower": (low, -least), "same": (-least, least)}[
-            finding.contrast.expected
-        ]
-        axes.fill_betweenx(
-            [row - 0.42, row + 0.42], start, end, color=plots.COLOURS[2], alpha=0.2, lw=0
-        )
-        axes.plot(
-            finding.values / unit,
-            [row + 0.24] * len(finding.values),
-            "|",
-            color="#555555",
-            ms=9,
-            mew=1.2,
-        )
-        marker, colour, fill = SAYS[finding.says]
-        axes.plot(
-            [interval.low / unit, interval.high / unit],
-            [row - 0.08] * 2,
-            color=colour,
-            lw=3,
-            linestyle="-",
-        )
-        axes.plot(
-            interval.mean / unit,
-            row - 0.08,
-            marker,
-            color=colour,
-            ms=10,
-            fillstyle=fill,
-            mew=0 if fill == "full" else 2,
-        )
-    axes.axvline(0, color="black", lw=1.2, linestyle="-")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set(
-        xlim=(low, high),
-        ylim=(len(findings) - 0.5, -0.5),
-        xlabel="difference / smallest that matters",
-    )
-    axes.set_yticks(
-        range(len(findings)),
-        [textwrap.fill(finding.contrast.name, 46) for finding in findings],
-        fontsize=11,
-    )
-    right = axes.secondary_yaxis("right")
-    right.set_yticks(range(len(findings)), texts, fontsize=11)
-    for one in (axes, right):
-        one.tick_params(axis="y", length=0)

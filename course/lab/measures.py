@@ -11,7 +11,8 @@ from itertools import pairwise
 import keras
 import numpy as np
 
-from course import models, modes
+from course import modes
+from course.config import check_choice
 
 BatchNorm, Dropout = (
     keras.layers.BatchNormalization,
@@ -229,7 +230,7 @@ def target(run, data):
     If it is never reached: the last epoch + 1, and the seconds that this would have taken. That
     understates how much slower the run was.
     """
-    models.check_choice("The data set of the measure 'target'", data.name, TARGETS)
+    check_choice("The data set of the measure 'target'", data.name, TARGETS)
     accuracy, last = run.curve("accuracy"), run.history["epoch"].max()
     seconds = run.curve("seconds", "train", "training").reindex(range(last + 1), fill_value=0.0)
     reached = accuracy[accuracy >= TARGETS[data.name]]
@@ -275,7 +276,7 @@ def measure(run, data, names=()):
     """
     metrics = {}
     for name in dict.fromkeys(["final", *names]):
-        models.check_choice("A measure", name, MEASURES)
+        check_choice("A measure", name, MEASURES)
         found = MEASURES[name](run, data)
         clash = set(found) & set(metrics)
         if clash:

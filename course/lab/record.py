@@ -1,4 +1,4 @@
-"""What a run leaves behind, as its template writes it down: its row, its history, its provenance."""
+"""What a run leaves behind, as its template writes it down: row, history and provenance."""
 
 import io
 import json
@@ -14,7 +14,7 @@ import numpy as np
 
 from course import training
 from course.lab.files import write_whole
-from course.lab.results import HISTORY, RESULTS, ROW
+from course.lab.results import HISTORY, RESULTS, ROW, check_metrics
 
 
 def save(folder, metrics, history, provenance):
@@ -29,7 +29,13 @@ def save(folder, metrics, history, provenance):
     history : pandas.DataFrame
         Tidy: epoch, split, mode, metric, value.
     provenance : mapping
+
+    Raises
+    ------
+    course.lab.results.SweepError
+        If a metric has the name of another column of the table of results.
     """
+    check_metrics(metrics, provenance)
     if not folder:
         return
     folder = Path(folder)

@@ -11,9 +11,13 @@ import pandas as pd
 from course.lab import plan
 from course.lab.errors import UserError
 from course.lab.files import write_whole
+from course.lab.trial import BACKENDS, Trial, backend
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 ROW, HISTORY, NOTEBOOK = "row.json", "history.parquet", "notebook.ipynb"
+COLUMNS = ("key", "setting", "experiment", "arm", "seed", "parameters")
+ADDED = ("trial", "changed")  # columns when a table is read
+USUAL = ("accuracy", "loss", "gap_loss", "seconds")  # metrics to show
 
 
 class SweepError(UserError):
@@ -26,8 +30,7 @@ def collect(folder):
     Returns
     -------
     pandas.DataFrame
-        One row a run: key, setting, experiment, arm, seed, parameters (JSON), the metrics, the
-        provenance.
+        One row a run: `COLUMNS` (parameters as JSON), the metrics, the provenance.
     """
     folder = Path(folder)
     runs, histories = _read(folder / "runs.parquet"), _read(folder / "history.parquet")
@@ -61,9 +64,14 @@ def _read_run(path):
     """The row of a run, flat, and its history."""
     try:
         row = json.loads((path / ROW).read_text())
-        parameters = json.dumps(row["parameters"], sort_keys=True)
-        flat = row | {"parameters": parameters} | row.pop("metrics") | row.pop("provenance")
-        return flat, pd.read_parquet(path / HISTORY).assign(key=path.name)
+        metrics, provenance = row.pop("metrics"), row.pop("provenance")
+        check_metrics(metrics, provenance)
+        row["parameters"] = json.dumps(row["parameters"], sort_keys=True)
+        _refuse_old([row["parameters"]], path)
+        history = pd.read_parquet(path / HISTORY).assign(key=path.name)
+        return row | metrics | provenance, history
+    except SweepError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SweepError(
             f"{path} is damaged ({type(error).__name__}: {error}). Remove this folder: the next"
@@ -71,15 +79,47 @@ def _read_run(path):
         ) from error
 
 
+def columns_of(trial, key, setting):
+    """What a row of results says of its trial."""
+    values = (key, setting, trial.experiment, trial.arm, trial.seed, trial.to_dict())
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def check_metrics(metrics, provenance):
+    """Refuse metrics that another column of the table would overwrite.
+
+    Raises
+    ------
+    SweepError
+    """
+    taken = {*COLUMNS, *ADDED, "wall_seconds", *provenance} & set(metrics)
+    if taken:
+        raise SweepError(
+            f"A metric is called {min(taken)!r}, as another column of the results is: give it"
+            " another name in the template."
+        )
+
+
+def _refuse_old(parameters, path):
+    if not all('"experiment": ' in text for text in parameters):
+        raise SweepError(
+            f"{path} is of an earlier version of the course, which had other keys. Run `python"
+            f" results/rekey.py {path.parent if path.suffix else path.parents[1]}`: nothing needs"
+            " to be computed again."
+        )
+
+
 def _read(path):
     try:
         table = pd.read_parquet(path)
         table["key"]  # what all else hangs on
+        _refuse_old(table.get("parameters", ()), path)
         return table
     except FileNotFoundError:
-        of_runs = ["key", "setting", "experiment", "arm", "seed", "parameters"]
         of_histories = ["epoch", "split", "mode", "metric", "value", "key"]
-        return pd.DataFrame(columns=of_histories if path.stem == "history" else of_runs)
+        return pd.DataFrame(columns=of_histories if path.stem == "history" else list(COLUMNS))
+    except SweepError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise SweepError(
             f"{path} is damaged ({type(error).__name__}: {error}). Remove history.parquet and"
@@ -99,18 +139,18 @@ def _write(table, path):
     write_whole(path, buffer.getvalue())
 
 
-def computed_nowhere(runs, out=RESULTS):
-    """Those of some runs of one experiment that no backend of Keras has a result of."""
-    known = set(collect(Path(out) / runs[0].experiment)["key"])
-    return [run for run in runs if known.isdisjoint(map(run.key_on, plan.BACKENDS))]
+def computed_nowhere(trials, out=RESULTS):
+    """Those of some trials of one experiment that no backend of Keras has a result of."""
+    known = set(collect(Path(out) / trials[0].experiment)["key"])
+    return [trial for trial in trials if known.isdisjoint(map(trial.key_on, BACKENDS))]
 
 
-def load(runs, out=RESULTS):
-    """What is there of some runs of one experiment.
+def load(trials, out=RESULTS):
+    """What is there of some trials of one experiment.
 
     Parameters
     ----------
-    runs : list of course.lab.plan.Run
+    trials : list of course.lab.trial.Trial
         Such as `plan.trials("eight")`; of their settings, every seed that is there is taken.
         Where there are none of this backend of Keras, those of another are: the column backend says
         so.
@@ -119,48 +159,67 @@ def load(runs, out=RESULTS):
     Returns
     -------
     rows, history : pandas.DataFrame
-        `history` has the columns arm and seed, too.
+        `rows` has the column trial, a `course.lab.trial.Trial`; `history` has the columns arm and
+        seed, too.
     """
-    folder = Path(out) / runs[0].experiment
+    name = trials[0].experiment
+    folder = Path(out) / name
     rows = collect(folder)
     if not len(rows):
-        raise SweepError(
-            f"There are no results of {runs[0].experiment!r} yet: `course experiment"
-            f" {runs[0].experiment}`."
-        )
-    for backend in (plan.backend(), *plan.BACKENDS):
-        arms = {run.setting_on(backend): run.arm for run in runs}
+        raise SweepError(f"There are no results of {name!r} yet: `course experiment {name}`.")
+    for where in (backend(), *BACKENDS):
+        arms = {trial.setting_on(where): trial.arm for trial in trials}
         if rows["setting"].isin(arms).any():
             break
     rows = rows[rows["setting"].isin(arms)].assign(arm=lambda table: table["setting"].map(arms))
     history = _read(folder / "history.parquet").merge(rows[["key", "arm", "seed"]], on="key")
-    return rows.sort_values(["arm", "seed"], ignore_index=True), history
+    return _with_trials(rows.sort_values(["arm", "seed"], ignore_index=True)), history
+
+
+def _with_trials(rows):
+    """With a column of the trials that the rows are of."""
+    try:
+        return rows.assign(trial=[Trial.from_dict(json.loads(text)) for text in rows["parameters"]])
+    except ValueError as error:
+        raise SweepError(
+            f"There are results of trials that the course cannot plan: {error}"
+        ) from error
 
 
 def table(name, out=RESULTS):
     """All rows there are of an experiment, whatever their parameters; `changed` says where they are
     not its own.
     """
-    planned = {run.setting: run for run in plan.trials(name, seeds=1)}
+    planned = {trial.setting: trial for trial in plan.trials(name, seeds=1)}
+    usual = {trial.arm: trial for trial in planned.values()}
     rows = collect(Path(out) / name)
     if not len(rows):
         raise SweepError(f"There are no results of {name!r} in {out}: `course experiment {name}`.")
-    plain = {run.arm: run.parameters for run in planned.values()}
+    rows = _with_trials(rows)
 
     def changed(row):
         if row["setting"] in planned:
             return ""
-        usual, own = plain.get(row["arm"], {}), json.loads(row["parameters"])
+        own, plain = row["trial"].spelled_out(), usual.get(row["arm"], Trial()).spelled_out()
         differences = [
-            f"{key}={own[key]}" for key in own if key != "seed" and own[key] != usual.get(key)
+            f"{name}={value}"
+            for name, value in sorted(own.items())
+            if name != "seed" and value != plain.get(name)
         ]
         return ", ".join(differences) or f"backend={row['backend']}"
 
     return rows.assign(changed=[changed(row) for row in rows.to_dict("records")])
 
 
+def usual_metrics(rows):
+    """The metrics to show of an experiment: the usual ones or, if it trains nothing, all it has."""
+    numbers = rows.dropna(axis="columns", how="all").select_dtypes("number").columns
+    usual = [name for name in USUAL if name in numbers]
+    return usual or sorted(numbers.drop(["seed", "wall_seconds"], errors="ignore"))
+
+
 def summary(rows, metrics):
-    """One row an arm: the number of seeds, and each metric's mean over them with its 95 % interval."""
+    """One row an arm: how many seeds, and each metric's mean over them with its 95 % interval."""
     from course import intervals
 
     usable = rows.select_dtypes("number").columns

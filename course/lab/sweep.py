@@ -1,4 +1,4 @@
-"""Sweeps: runs executed with papermill on Dask, kept one folder a run, and the tables made of them.
+"""Sweeps: trials executed with papermill on Dask, and kept one folder a run.
 
 A run is done when its folder is there, and a folder appears whole or not at all: whatever is
 killed, and whenever, the next sweep computes what is missing and nothing else.
@@ -30,7 +30,9 @@ from course.lab.results import (
     cannot_write,
     clear_errors,
     collect,
+    columns_of,
 )
+from course.lab.trial import backend
 
 # One thread a run: two runs beside each other are faster than one run on two threads, and a thread
 # of its own makes a run the same whatever runs beside it. oneDNN halves the time of convolutions.
@@ -64,7 +66,7 @@ class Outcome:
     Attributes
     ----------
     done, present, failed : list
-        Runs computed now, runs that were there before, and pairs (run, message).
+        Trials computed now, trials that were there before, and pairs (trial, message).
     seconds : float
         Wall time so far.
     """
@@ -79,25 +81,25 @@ class Outcome:
 # ------------------------------------------------------------------------------------------------
 
 
-def execute(run, template, out, backend):
-    """Execute the template of one run in a kernel of its own.
+def execute(trial, template, out, backend):
+    """Execute the template of one trial in a kernel of its own.
 
     Parameters
     ----------
-    run : course.lab.plan.Run
+    trial : course.lab.trial.Trial
     template : str
         The notebook's text: the worker may be on another machine.
     out : str
         The sweep's folder; where the worker sees it, the log grows there and checkpoints are kept
         there.
     backend : str
-        Keras's: the driver's, which is part of the run's key.
+        Keras's: the driver's, which is part of the trial's key.
 
     Returns
     -------
     dict
         "files": content by name; "error": None, or one line; "seconds". None if another sweep has
-        computed the run meanwhile.
+        computed it meanwhile.
     """
     import multiprocessing
 
@@ -109,7 +111,7 @@ def execute(run, template, out, backend):
     multiprocessing.current_process().daemon = False
     os.environ.update(KERNEL_DEFAULTS | os.environ | KERNEL_SETTINGS | {"KERAS_BACKEND": backend})
     start, shared = monotonic(), Path(out)
-    if (shared / "runs" / run.key).is_dir():
+    if (shared / "runs" / trial.key).is_dir():
         return None
     # In Dask's own folder, which the next worker on this machine clears if this one is killed.
     with tempfile.TemporaryDirectory(dir=get_worker().local_directory, prefix="run_") as scratch:
@@ -119,17 +121,17 @@ def execute(run, template, out, backend):
         log_folder = shared / "logs" if (shared / "logs").is_dir() else scratch
         plumbing = {"save_to": str(scratch)}
         if (shared / "checkpoints").is_dir():
-            plumbing["checkpoint"] = str(shared / "checkpoints" / run.key)
-        log = open(log_folder / f"{run.key}.log", "w+", encoding="utf-8")
+            plumbing["checkpoint"] = str(shared / "checkpoints" / trial.key)
+        log = open(log_folder / f"{trial.key}.log", "w+", encoding="utf-8")
         with log, _kernels_die_if_cancelled(scratch) as stopped:
-            print(f"{run.experiment}, {run.arm}, seed {run.seed}", file=log, flush=True)
+            print(f"{trial.experiment}, {trial.arm}, seed {trial.seed}", file=log, flush=True)
             for attempt in range(1, KERNEL_DEATHS + 1):
                 error = None
                 try:
                     papermill.execute_notebook(
                         source,
                         scratch / NOTEBOOK,
-                        run.parameters | plumbing,
+                        {"parameters": trial.to_dict()} | plumbing,
                         kernel_name="python3",
                         cwd=scratch,
                         progress_bar=False,
@@ -205,12 +207,12 @@ def _kill_children(folder):
 # ----------------------------------------------------------------------------------------------
 
 
-def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report=None):
-    """Execute what is missing of some runs of one experiment.
+def sweep(trials, out=RESULTS, *, workers=None, scheduler=None, begin=None, report=None):
+    """Execute what is missing of some trials of one experiment.
 
     Parameters
     ----------
-    runs : list of course.lab.plan.Run
+    trials : list of course.lab.trial.Trial
     out : path
         Folder of all results; the experiment gets its own in it.
     workers : int, optional
@@ -221,7 +223,7 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
     begin : callable, optional
         Called as begin(outcome) once it is known what is there already.
     report : callable, optional
-        Called as report(run, error or None, outcome) after each run.
+        Called as report(trial, error or None, outcome) after each trial.
 
     Returns
     -------
@@ -233,54 +235,52 @@ def sweep(runs, out=RESULTS, *, workers=None, scheduler=None, begin=None, report
         If the folder cannot be written, the disk is full, or the scheduler cannot be reached.
     """
     start = monotonic()
-    folder = _prepare(Path(out).resolve() / runs[0].experiment)
+    folder = _prepare(Path(out).resolve() / trials[0].experiment)
     known = set(collect(folder)["key"])
-    outcome = Outcome(present=[run for run in runs if run.key in known])
+    outcome = Outcome(present=[trial for trial in trials if trial.key in known])
     if begin:
         begin(outcome)
     # Seed by seed, so that a sweep that is stopped leaves whole pairs; the last arms first, because
     # the catalogue lists the long ones last, and a long run that begins last would leave the other
     # workers idle.
-    missing = {
-        run.key: run
-        for run in sorted(reversed(runs), key=lambda run: run.seed)
-        if run.key not in known
-    }
+    last_first = {trial.arm: -number for number, trial in enumerate(trials)}
+    ordered = sorted(trials, key=lambda trial: (trial.seed, last_first[trial.arm]))
+    missing = {trial.key: trial for trial in ordered if trial.key not in known}
     if missing:
         from distributed import as_completed
 
-        template = (plan.TEMPLATES / f"{runs[0].template}.ipynb").read_text(encoding="utf-8")
+        template = (plan.TEMPLATES / f"{trials[0].template}.ipynb").read_text(encoding="utf-8")
         workers = min(workers or os.cpu_count(), len(missing))
         with connect(workers, scheduler, log=folder / "logs" / "workers.txt") as client:
             futures = {
                 client.submit(
                     execute,
-                    run,
+                    trial,
                     template,
                     str(folder),
-                    plan.backend(),
-                    key=f"{run.experiment}-{key}-{uuid4().hex}",
-                ): run
-                for key, run in missing.items()
+                    backend(),
+                    key=f"{trial.experiment}-{key}-{uuid4().hex}",
+                ): trial
+                for key, trial in missing.items()
             }
             for future in as_completed(futures):
-                run = futures[future]
-                error = _keep(run, future, folder)
+                trial = futures[future]
+                error = _keep(trial, future, folder)
                 if error:
-                    outcome.failed.append((run, error))
+                    outcome.failed.append((trial, error))
                 else:
-                    outcome.done.append(run)
+                    outcome.done.append(trial)
                 outcome.seconds = monotonic() - start
                 if report:
-                    report(run, error, outcome)
+                    report(trial, error, outcome)
                 future.release()
         collect(folder)
     outcome.seconds = monotonic() - start
     return outcome
 
 
-def _keep(run, future, folder):
-    """Write what a run put out; None, or why it failed."""
+def _keep(trial, future, folder):
+    """Write what a trial put out; None, or why it failed."""
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
     from distributed.comm import CommClosedError
@@ -297,25 +297,16 @@ def _keep(run, future, folder):
         return f"{type(error).__name__}: {error}"
     if result is None:
         return None
-    place = folder / ("failed" if result["error"] else "runs") / run.key
-    row = {
-        "key": run.key,
-        "setting": run.setting,
-        "experiment": run.experiment,
-        "arm": run.arm,
-        "seed": run.seed,
-    }
-    row["parameters"] = run.parameters
+    place = folder / ("failed" if result["error"] else "runs") / trial.key
     files = dict(result["files"])
     if not result["error"]:
-        found = json.loads(files[ROW])
-        found["provenance"]["wall_seconds"] = round(
-            result["seconds"], 2
-        )  # with the kernel's start and all measuring
-        files[ROW] = json.dumps(row | found, indent=1).encode()
+        row = columns_of(trial, trial.key, trial.setting) | json.loads(files[ROW])
+        # With the kernel's start and all measuring.
+        row["provenance"]["wall_seconds"] = round(result["seconds"], 2)
+        files[ROW] = json.dumps(row, indent=1).encode()
     with clear_errors(folder):
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new_") as scratch:
-            new = Path(scratch) / run.key
+            new = Path(scratch) / trial.key
             new.mkdir()
             for name, content in files.items():
                 (new / name).write_bytes(content)
@@ -327,10 +318,9 @@ def _keep(run, future, folder):
                 if not place.exists():  # or another sweep was faster, and all is well
                     raise
         if not result["error"]:
-            shutil.rmtree(folder / "failed" / run.key, ignore_errors=True)
-        (folder / "logs" / f"{run.key}.log").unlink(
-            missing_ok=True
-        )  # it is in the run's folder now
+            shutil.rmtree(folder / "failed" / trial.key, ignore_errors=True)
+        # It is in the run's folder now.
+        (folder / "logs" / f"{trial.key}.log").unlink(missing_ok=True)
     return result["error"]
 
 

@@ -21,17 +21,17 @@ import typer
 from course.lab import plan, results, sweep
 
 
-def plain(runs, folder):
+def plain(trials, folder):
     """Wall seconds, and seconds of training, of plain papermill: one run after the other."""
-    template = plan.TEMPLATES / f"{runs[0].template}.ipynb"
+    template = plan.TEMPLATES / f"{trials[0].template}.ipynb"
     start, training = perf_counter(), 0.0
-    for run in runs:
-        place = folder / run.key
+    for trial in trials:
+        place = folder / trial.key
         place.mkdir(parents=True)
         papermill.execute_notebook(
             template,
             place / "notebook.ipynb",
-            run.parameters | {"save_to": str(place)},
+            {"parameters": trial.to_dict(), "save_to": str(place)},
             kernel_name="python3",
             progress_bar=False,
             cwd=place,
@@ -40,13 +40,13 @@ def plain(runs, folder):
     return perf_counter() - start, training
 
 
-def swept(runs, folder, workers):
+def swept(trials, folder, workers):
     """The same of a sweep, the start of its workers included."""
     start = perf_counter()
-    outcome = sweep.sweep(runs, folder, workers=workers)
+    outcome = sweep.sweep(trials, folder, workers=workers)
     wall = perf_counter() - start
-    assert len(outcome.done) == len(runs), outcome.failed
-    return wall, float(results.load(runs, folder)[0]["seconds"].sum())
+    assert len(outcome.done) == len(trials), outcome.failed
+    return wall, float(results.load(trials, folder)[0]["seconds"].sum())
 
 
 def main(
@@ -57,11 +57,11 @@ def main(
 ) -> None:
     os.environ.update(sweep.KERNEL_SETTINGS)  # the same threads and the same arithmetic for both
     os.environ["JUPYTER_DEFAULT_PROVISIONER_NAME"] = "local-provisioner"
-    runs = plan.trials("eight", seeds=1, parameters={"epochs": epochs})
+    trials = plan.trials("eight", seeds=1, parameters={"epochs": epochs})
     with tempfile.TemporaryDirectory() as scratch:
-        results = {"plain papermill": (*plain(runs, Path(scratch) / "plain"), 1)}
+        results = {"plain papermill": (*plain(trials, Path(scratch) / "plain"), 1)}
         del os.environ["JUPYTER_DEFAULT_PROVISIONER_NAME"]
-        results["course experiment"] = (*swept(runs, Path(scratch) / "swept", workers), workers)
+        results["course experiment"] = (*swept(trials, Path(scratch) / "swept", workers), workers)
     for name, (wall, training, count) in results.items():
         print(
             f"{name:<18} {wall:6.0f} s wall, {training:6.0f} s of training, {count} at a time: "

@@ -1,7 +1,6 @@
 """Pictures: what they show, how they are displayed, and whether they can be told apart."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from course import plots, training
@@ -39,26 +38,6 @@ def test_curves_are_means_with_a_band_over_seeds(runs):
     band = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert band.min() == pytest.approx(both.min()) and band.max() == pytest.approx(both.max())
     assert axes.get_xlabel() == "epoch" and axes.get_ylabel() == "validation accuracy"
-
-
-def test_bands_of_a_tidy_table_are_the_curves_of_its_runs(runs):
-    figure, (one, other) = plots.panels(1, 2)
-    plots.curves(one, {"plain": runs, "again": runs[:1]}, metric="accuracy")
-    arms = {"plain": runs, "again": runs[:1]}
-    table = pd.concat(
-        run.history.assign(arm=arm, seed=run.config.seed) for arm in arms for run in arms[arm]
-    )
-    chosen = table.query("metric == 'accuracy' and mode == 'inference' and split == 'validation'")
-    plots.bands(
-        other,
-        chosen.sample(frac=1, random_state=0).sort_values("arm", ascending=False, kind="stable"),
-        "arm",
-    )
-    for expected, line in zip(one.lines, other.lines, strict=True):
-        np.testing.assert_allclose(line.get_xydata(), expected.get_xydata())
-        assert line.get_label() == expected.get_label()
-    for expected, band in zip(one.collections, other.collections, strict=True):
-        np.testing.assert_allclose(band.get_paths()[0].vertices, expected.get_paths()[0].vertices)
 
 
 def test_the_gap_lies_between_the_curves(runs):

@@ -15,18 +15,20 @@ from typer.testing import CliRunner
 from course import plots
 from course.app import cli
 from course.app.cli import experiments
-from course.lab import claims, ledger, plan, results, verdict
+from course.lab import claims, ledger, pictures, plan, results, verdict
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 LEDGER = "11_the_ledger.ipynb"
 # What texts on the subject say. A claim that turns out badly must not vanish from here.
 IDS = """
-    formula undo epsilon per-channel ics-cause higher-lr faster initialisation depth mild-regulariser
-    inference-deterministic small-batch small-batch-threshold placement-bn classic-scaling expectation ensemble overfit
-    co-adaptation rate-sweep data-size conv-dropout dropout-off eval-mode eval-mode-afterwards momentum-steps
-    train-loss-mode variance-shift bn-before-dropout dropout-last redundant interaction both-solve both-then-more mc-dropout
-    E1 E2 E3 E4 E5 E6 E7 E8 E8-best E8-number resnet-152 recurrent layer-norm-features leakage norm-transformer determinism
+    formula undo epsilon per-channel ics-cause higher-lr faster initialisation depth
+    mild-regulariser inference-deterministic small-batch small-batch-threshold placement-bn
+    classic-scaling expectation ensemble overfit co-adaptation rate-sweep data-size conv-dropout
+    dropout-off eval-mode eval-mode-afterwards momentum-steps train-loss-mode variance-shift
+    bn-before-dropout dropout-last redundant interaction both-solve both-then-more mc-dropout E1
+    E2 E3 E4 E5 E6 E7 E8 E8-best E8-number resnet-152 recurrent layer-norm-features leakage
+    norm-transformer determinism
 """.split()
 VERDICTS = {"holds", "does not hold", "depends", "undecided"}
 
@@ -101,19 +103,19 @@ def test_contrasts_compare_metrics_that_exist():
 @pytest.mark.parametrize("small", [False, True])
 def test_every_claim_can_be_planned(dataset, small):
     for claim in claims.CLAIMS:
-        for runs in ledger.runs_of(claim, small=small, dataset=dataset):
-            arms = {run.arm for run in runs}
-            assert {run.parameters["dataset"] for run in runs} == {dataset}
-            settings = {run.setting for run in runs if run.seed == 0}
+        for trials in ledger.trials_of(claim, small=small, dataset=dataset):
+            arms = {trial.arm for trial in trials}
+            assert {trial.dataset for trial in trials} == {dataset}
+            settings = {trial.setting for trial in trials if trial.seed == 0}
             assert len(settings) == len(arms), f"{claim.id}: two arms are the same runs"
-            seeds = {arm: [run.seed for run in runs if run.arm == arm] for arm in arms}
-            assert all(len(mine) >= 2 and mine == seeds[runs[0].arm] for mine in seeds.values()), (
-                "whole pairs"
-            )
+            seeds = {arm: [one.seed for one in trials if one.arm == arm] for arm in arms}
+            assert all(
+                len(mine) >= 2 and mine == seeds[trials[0].arm] for mine in seeds.values()
+            ), "whole pairs"
             wanted = {
                 arm
                 for one in claim.contrasts
-                if one.experiment == runs[0].experiment
+                if one.experiment == trials[0].experiment
                 for arm, _ in one.terms
             }
             assert arms == wanted, "no arm too many"
@@ -225,8 +227,8 @@ def test_one_claim_is_tested_here_and_now(tmp_path, monkeypatch):
         True
     }
     # Another seed in the same folder is none of its business.
-    groups = ledger.runs_of(ledger.find("formula"), small=True, seeds=1, dataset="digits")
-    assert "there are 1" in ledger.judge_runs(ledger.find("formula"), groups, tmp_path).missing
+    groups = ledger.trials_of(ledger.find("formula"), small=True, seeds=1, dataset="digits")
+    assert "there are 1" in ledger.judge_trials(ledger.find("formula"), groups, tmp_path).missing
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
@@ -292,7 +294,7 @@ def test_the_picture_shades_where_the_claim_says_it_is(values, scale):
     rows.loc[rows["arm"] == "both", "loss"] = values
     findings = verdict.findings(claim, lambda name: rows)
     figure, axes = plots.panels()
-    ledger.picture(axes, findings, [ledger.digits(finding) for finding in findings])
+    pictures.contrasts(axes, findings, [ledger.digits(finding) for finding in findings])
     low, high = axes.get_xlim()
     shaded = [band.get_paths()[0].vertices[:, 0] for band in axes.collections]
     same, lower = (-1, 1), (low, -1)
@@ -318,7 +320,7 @@ def test_contrasts_of_one_picture_may_have_different_numbers_of_seeds():
         verdict.judge(other, [-0.1, 0.3, -0.2, -0.1, -0.3]),
     ]
     figure, axes = plots.panels()
-    ledger.picture(axes, findings, [ledger.digits(finding) for finding in findings])
+    pictures.contrasts(axes, findings, [ledger.digits(finding) for finding in findings])
     strokes = [line.get_xdata() for line in axes.lines if line.get_marker() == "|"]
     assert [len(stroke) for stroke in strokes] == [3, 5]
     assert (

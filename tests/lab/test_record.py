@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from course import training
-from course.lab import record
+from course.lab import record, results
 from course.training import Config
 
 FAST = Config(options={"width": 16}, epochs=2, batch_size=50, learning_rate=5e-3)
@@ -89,6 +90,14 @@ class TestCheckpoint:
         path, _ = killed
         with pytest.raises(ValueError, match="leave out record_every, or remove the checkpoint"):
             training.train(self.config, digits, hooks=[record.Checkpoint(path)], record_every=2)
+
+
+@pytest.mark.parametrize("name", ["seed", "data", "key", "parameters", "wall_seconds", "changed"])
+def test_a_metric_that_would_overwrite_another_column_is_refused(digits, tmp_path, name):
+    for folder in ("", tmp_path):  # by hand, too, where it can be mended
+        with pytest.raises(results.SweepError, match=f"A metric is called '{name}'"):
+            record.save(folder, {name: 1.0}, pd.DataFrame(), record.provenance(digits))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_provenance_names_the_graphics_card(digits, monkeypatch):

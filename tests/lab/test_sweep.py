@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from course.app import cli
 from course.lab import cluster as cluster_module
 from course.lab import plan, results, sweep
+from course.lab.trial import backend
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and sessions as here are POSIX's")
 
@@ -29,10 +30,7 @@ TRAIN = plan.TEMPLATES / "train.ipynb"
 # A template without Keras. It notes each start, then waits or fails as the files in `folder` tell
 # it to.
 PARAMETERS = """
-dataset = "fashion_mnist"  # never loaded
-arm = "a"
-folder = ""
-seed = 0
+parameters = {}
 save_to = ""
 checkpoint = ""
 """
@@ -40,7 +38,8 @@ BODY = """
 import json, os, shutil, time
 from pathlib import Path
 
-name = f"{arm}{seed}"
+folder, seed = parameters["folder"], parameters.get("seed", 0)
+name = parameters.get("letter", "a") + str(seed)
 with open(Path(folder, "begun"), "a") as file:
     print(name, os.getpid(), file=file, flush=True)
 print("at work", flush=True)
@@ -49,17 +48,20 @@ while Path(folder, f"hold_{name}").exists() or Path(folder, "hold_all").exists()
 if Path(folder, f"fail_{name}").exists():
     raise ValueError("as asked")
 shutil.copy(Path(folder, "history.parquet"), save_to)
-Path(save_to, "row.json").write_text(json.dumps({"metrics": {"score": seed + 0.5}, "provenance": {"backend": "none"}}))
+row = {"metrics": {"score": seed + 0.5}, "provenance": {"backend": "none"}}
+Path(save_to, "row.json").write_text(json.dumps(row))
 """
 # The command `course`, with another template and an experiment more.
 DRIVER = """
 import sys
 from pathlib import Path
-from course.lab import catalogue, plan
+from course.lab import catalogue, plan, trial
 from course.app import cli
 
 plan.TEMPLATES = Path(__file__).parent
-plan.EXPERIMENTS["tiny"] = catalogue.Experiment("?", {"a": {}, "b": {"arm": "b"}}, seeds=2, template="tiny")
+trial.PARAMETERS["tiny"] = {"dataset": "fashion_mnist", "seed": 0, "letter": "a", "folder": ""}
+arms = {"a": {}, "b": {"letter": "b"}}
+plan.EXPERIMENTS["tiny"] = catalogue.Experiment("?", arms, seeds=2, template="tiny")
 if __name__ == "__main__":
     cli.app(prog_name="course")
 """
@@ -138,7 +140,7 @@ class Place:
         return {name: names.count(name) for name in sorted(set(names))}
 
     def wait_for(self, **starts):
-        """Wait until runs have begun so many times; the kernel's process of each one's last start."""
+        """Wait until runs have begun so many times; the process of each one's last start."""
         wait(
             lambda: all(self.starts().get(name, 0) >= count for name, count in starts.items()),
             f"{starts} to begin",
@@ -202,7 +204,7 @@ def place(tmp_path):
 
 
 # A sweep
-# ----------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 def test_a_failed_run_stops_no_other_and_is_tried_again(place):
@@ -294,7 +296,7 @@ def test_ctrl_c_ends_a_sweep_with_a_sentence(place):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """The address of a real scheduler on this machine with two workers, each a process of its own."""
+    """The address of a real scheduler here with two workers, each a process of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -382,7 +384,6 @@ def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill
     ]
     command += ["--dataset", "digits", "--epochs", "1", "--workers", "1", "--out", place.out]
     command += ["-p", "train_size=200", "-p", "validation_size=100"]
-    options = [str(word) for name, value in small.items() for word in ("-p", name, value)]
     by_hand = [
         sys.executable,
         "-m",
@@ -390,7 +391,8 @@ def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill
         TRAIN,
         place.folder / "by_hand.ipynb",
         "--no-progress-bar",
-        *options,
+        "-y",
+        json.dumps({"parameters": small}),
     ]
     environment = {
         name: value
@@ -411,7 +413,7 @@ def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill
 
     runs = pd.read_parquet(place.out / "eight" / "runs.parquet")
     (row,) = runs.to_dict("records")
-    assert (row["arm"], row["seed"], row["backend"]) == ("small", 0, plan.backend())
+    assert (row["arm"], row["seed"], row["backend"]) == ("small", 0, backend())
     assert 0 <= row["test_accuracy"] <= 1, "what the arm asks to be measured"
     assert row["revision"] and row["keras"] and row["python"] and "200 training" in row["data"]
     log = (place.out / "eight" / "runs" / row["key"] / "log.txt").read_text()
@@ -430,7 +432,7 @@ def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill
 
 
 # What goes wrong
-# ----------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 def invoke(*arguments):
@@ -473,16 +475,16 @@ class Finished:
 
 @pytest.fixture
 def kept(tmp_path):
-    """The folder of an experiment with the runs of one seed, as a sweep keeps them; and those runs."""
+    """The folder of an experiment as a sweep keeps the runs of one seed; and their trials."""
     folder = sweep._prepare(tmp_path / "eight")
-    runs = plan.trials("eight", seeds=1)
-    for run in runs:
-        assert sweep._keep(run, Finished(), folder) is None
-    return folder, runs
+    trials = plan.trials("eight", seeds=1)
+    for trial in trials:
+        assert sweep._keep(trial, Finished(), folder) is None
+    return folder, trials
 
 
 def test_a_disk_that_fills_up_in_the_driver_leaves_no_half_run(kept, monkeypatch):
-    folder, runs = kept
+    folder, trials = kept
     before = len(results.collect(folder))
 
     def full(path, content):
@@ -490,10 +492,10 @@ def test_a_disk_that_fills_up_in_the_driver_leaves_no_half_run(kept, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    (run,) = plan.trials("eight", seeds=[9], arms=["small"])
+    (trial,) = plan.trials("eight", seeds=[9], arms=["small"])
     with pytest.raises(results.SweepError, match="No space left on device. Free some space"):
-        sweep._keep(run, Finished(), folder)
-    assert len(results.collect(folder)) == before == len(runs)
+        sweep._keep(trial, Finished(), folder)
+    assert len(results.collect(folder)) == before == len(trials)
     assert not list(folder.glob(".new_*"))
 
 
@@ -521,7 +523,7 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch):
     "name", ["runs.parquet", "history.parquet", "runs/*/row.json", "runs/*/history.parquet"]
 )
 def test_what_is_damaged_is_named_and_can_be_made_again(kept, name):
-    folder, runs = kept
+    folder, trials = kept
     if name.startswith("runs/"):
         damaged = next(iter(sorted(folder.glob(name))))
     else:
@@ -534,38 +536,41 @@ def test_what_is_damaged_is_named_and_can_be_made_again(kept, name):
     assert str(damaged if name.endswith("s.parquet") else damaged.parent) in result.output
     if not name.startswith("runs/"):
         damaged.unlink()
-        assert len(results.collect(folder)) == len(runs)
-        assert len(pd.read_parquet(folder / "history.parquet")) == len(runs)
+        assert len(results.collect(folder)) == len(trials)
+        assert len(pd.read_parquet(folder / "history.parquet")) == len(trials)
 
 
 def test_tables_alone_are_results(kept):
     """As in a fresh clone: the folders of the runs are not committed."""
-    folder, runs = kept
+    folder, trials = kept
     results.collect(folder)
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-    outcome = sweep.sweep(runs, folder.parent)
-    assert (len(outcome.present), outcome.done, outcome.failed) == (len(runs), [], [])
-    rows, history = results.load(runs, folder.parent)
-    assert set(rows["arm"]) == set(history["arm"]) == {run.arm for run in runs}
+    outcome = sweep.sweep(trials, folder.parent)
+    assert (len(outcome.present), outcome.done, outcome.failed) == (len(trials), [], [])
+    rows, history = results.load(trials, folder.parent)
+    assert set(rows["arm"]) == set(history["arm"]) == {trial.arm for trial in trials}
+    assert sorted(rows["trial"], key=lambda trial: trial.arm) == sorted(
+        trials, key=lambda trial: trial.arm
+    )
 
 
 def test_what_two_sweeps_collect_at_a_time_is_made_up_for(kept):
-    folder, runs = kept
+    folder, trials = kept
     results.collect(folder)
     history = pd.read_parquet(folder / "history.parquet")
-    history[history["key"] != runs[0].key].to_parquet(
+    history[history["key"] != trials[0].key].to_parquet(
         folder / "history.parquet"
     )  # as an overtaken writer leaves it
-    assert len(results.collect(folder)) == len(runs)
+    assert len(results.collect(folder)) == len(trials)
     assert sorted(pd.read_parquet(folder / "history.parquet")["key"]) == sorted(
-        run.key for run in runs
+        trial.key for trial in trials
     )
 
 
 def test_results_are_shown_by_arm_and_a_wrong_metric_is_named(kept, tmp_path):
-    folder, runs = kept
+    folder, trials = kept
     sweep._keep(*[*plan.trials("eight", seeds=[1], arms=["small"]), Finished()], folder)
     sweep._keep(
         *[*plan.trials("eight", seeds=1, arms=["small"], parameters={"epochs": 7}), Finished()],
@@ -585,6 +590,37 @@ def test_results_are_shown_by_arm_and_a_wrong_metric_is_named(kept, tmp_path):
         in invoke("results", "eight", "--out", tmp_path / "empty").output
     )
     assert "Did you mean 'eight'?" in invoke("results", "eigth", "--out", folder.parent).output
+
+
+def test_a_metric_never_overwrites_another_column(kept):
+    folder, _ = kept
+    path = next((folder / "runs").glob("*/row.json"))
+    row = json.loads(path.read_text())
+    for name in ("seed", "data", "key", "wall_seconds", "trial"):
+        row["provenance"] |= {"data": "digits"}
+        path.write_text(json.dumps(row | {"metrics": {"score": 1, name: 2}}))
+        with pytest.raises(results.SweepError, match=f"A metric is called '{name}'.*another name"):
+            results.collect(folder)
+
+
+@pytest.mark.parametrize("name", sorted(plan.EXPERIMENTS))
+def test_the_results_of_every_experiment_can_be_shown(name, monkeypatch):
+    """Also of the one that trains nothing, and so has none of the usual metrics."""
+    monkeypatch.setenv("COLUMNS", "250")
+    shown = invoke("results", name)
+    assert shown.exit_code == 0, shown.output
+    assert ("formula_error" if name == "exact" else "accuracy") in shown.output
+
+
+def test_results_that_the_course_cannot_plan_are_named(kept):
+    folder, trials = kept
+    runs = results.collect(folder)
+    runs["parameters"] = [
+        json.dumps(trial.to_dict() | {"options": {"widht": 3}}) for trial in trials
+    ]
+    runs.to_parquet(folder / "runs.parquet")
+    with pytest.raises(results.SweepError, match="Did you mean"):
+        results.load(trials, folder.parent)
 
 
 def test_a_run_that_diverged_is_not_averaged_away():

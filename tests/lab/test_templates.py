@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from course.lab import plan
+from course.lab.trial import PARAMETERS, Trial
 
 TEMPLATES = sorted(path.stem for path in plan.TEMPLATES.glob("*.ipynb"))
 SMALL = {"dataset": "digits", "train_size": 400, "validation_size": 150, "epochs": 2}
@@ -30,15 +31,15 @@ def execute(tmp_path, monkeypatch):
     """Run a template here, which takes no kernel; its variables, metrics and history."""
     monkeypatch.chdir(tmp_path)
 
-    def execute(name, **parameters):
-        defaults = plan.template_defaults(name)
-        parameters = {key: value for key, value in SMALL.items() if key in defaults} | parameters
+    def execute(name, **changes):
         variables = {}
         with matplotlib.rc_context({"backend": "agg"}):
             for cell in cells(name):
                 exec(cell.source, variables)
                 if "parameters" in cell.metadata.get("tags", ()):
-                    variables |= parameters | {"save_to": str(tmp_path)}
+                    known = variables["parameters"]
+                    known |= {key: value for key, value in SMALL.items() if key in known} | changes
+                    variables["save_to"] = str(tmp_path)
         row = json.loads(Path("row.json").read_text())
         assert row["provenance"]["keras"] and row["provenance"]["data"]
         return variables, row["metrics"], pd.read_parquet("history.parquet")
@@ -54,12 +55,23 @@ def test_form(name):
     assert not any(cell.outputs or cell.execution_count for cell in code)
     assert code[-1].source.splitlines()[-1].startswith("record.save(")
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", ())]
-    assert len(tagged) == 1 and all(
-        "# " in line or " = " in line for line in tagged[0].source.splitlines()
-    )
-    defaults = plan.template_defaults(name)
-    assert {"dataset", "seed", *plan.PLUMBING} <= set(defaults)
-    assert defaults["seed"] == 0 and not any(defaults[name] for name in plan.PLUMBING)
+    assert len(tagged) == 1
+    variables = {}
+    exec(tagged[0].source, variables)
+    assert variables["save_to"] == variables["checkpoint"] == ""
+    parameters = variables["parameters"]
+    assert set(parameters) == set(PARAMETERS[name]), "all that can be changed is in view"
+    trial = Trial.from_dict({"template": name} | parameters)
+    assert trial.parameters == parameters and trial.seed == 0
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "train"])
+def test_by_hand_a_template_is_an_arm_of_its_experiment(name):
+    (cell,) = [cell for cell in cells(name) if "parameters" in cell.metadata.get("tags", ())]
+    variables = {}
+    exec(cell.source, variables)
+    by_hand = Trial.from_dict({"template": name} | variables["parameters"])
+    assert by_hand.setting in {trial.setting for trial in plan.trials(name, seeds=1)}
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "exact"])
@@ -76,7 +88,7 @@ def test_runs_by_hand(execute, name):
 
 
 def test_the_exact_statements_hold(execute):
-    _, found, history = execute("exact", seed=1)
+    _, metrics, history = execute("exact", seed=1)
     assert not len(history) and list(history.columns) == [
         "epoch",
         "split",
@@ -97,17 +109,17 @@ def test_the_exact_statements_hold(execute):
         "per_token_error",
         "group_norm_all_error",
     ]
-    assert {name: found[name] for name in zero} == pytest.approx(dict.fromkeys(zero, 0), abs=2e-5)
-    assert found["keras_epsilon"] == 1e-3 and found["normalized_variance_minus_one"] > 1e-4
-    assert found["epsilon_effect"] == pytest.approx(np.sqrt(2e-3 / 1.01e-3) - 1, abs=1e-3)
-    assert found["epsilon_effect_large"] < 1e-3
-    assert found["classic_error"] == pytest.approx(0.3, abs=1e-6)
-    assert found["expectation_error"] == pytest.approx(np.sqrt(2 / np.pi), abs=0.08)
-    assert found["variance_error"] < 0.01
-    assert found["ensemble_deep_error"] > 0.05 and 0.7 < found["ensemble_deep_agreement"] <= 1
-    assert found["layer_norm_all_features_error"] > 0.1
-    assert found["recurrent_mask_constant"] == found["recurrent_drops_state"] == 1
-    assert found["rerun_difference"] < 1e-5 < found["rerun_difference_other_seed"]
+    assert {name: metrics[name] for name in zero} == pytest.approx(dict.fromkeys(zero, 0), abs=2e-5)
+    assert metrics["keras_epsilon"] == 1e-3 and metrics["normalized_variance_minus_one"] > 1e-4
+    assert metrics["epsilon_effect"] == pytest.approx(np.sqrt(2e-3 / 1.01e-3) - 1, abs=1e-3)
+    assert metrics["epsilon_effect_large"] < 1e-3
+    assert metrics["classic_error"] == pytest.approx(0.3, abs=1e-6)
+    assert metrics["expectation_error"] == pytest.approx(np.sqrt(2 / np.pi), abs=0.08)
+    assert metrics["variance_error"] < 0.01
+    assert metrics["ensemble_deep_error"] > 0.05 and 0.7 < metrics["ensemble_deep_agreement"] <= 1
+    assert metrics["layer_norm_all_features_error"] > 0.1
+    assert metrics["recurrent_mask_constant"] == metrics["recurrent_drops_state"] == 1
+    assert metrics["rerun_difference"] < 1e-5 < metrics["rerun_difference_other_seed"]
 
 
 def test_a_ghost_batch_of_the_whole_batch_is_batch_norm(execute):

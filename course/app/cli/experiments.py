@@ -1,5 +1,6 @@
 """Commands of the experiments and the ledger: experiment, results, claims."""
 
+import ast
 import json
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,8 @@ def experiment(
         typer.Option(
             "-p",
             "--parameter",
-            help="key=value: change a parameter of the template in every arm; repeatable.",
+            help="key=value: change a parameter in every arm; repeatable."
+            " options.rate is an option of the model.",
         ),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="fashion_mnist or digits.")] = None,
@@ -49,42 +51,42 @@ def experiment(
         changes = dict(_parameter(text) for text in parameter or [])
         if epochs is not None:
             changes["epochs"] = epochs
-        runs = plan.trials(
+        trials = plan.trials(
             name, dataset=dataset, seeds=seeds, small=small, parameters=changes, arms=arm
         )
         if changes or dataset:
             with console.status("Checking the parameters ..."):
-                plan.check(runs)
-        outcome = run_sweep(runs, out, workers, scheduler)
+                plan.check(trials)
+        outcome = run_sweep(trials, out, workers, scheduler)
     if outcome.failed:
         raise typer.Exit(1)
 
 
-def run_sweep(runs, out, workers, scheduler):
+def run_sweep(trials, out, workers, scheduler):
     """Run a sweep with a progress bar, and say what came of it."""
     from course.lab import results, sweep
 
     out = out or results.RESULTS
     with progress_bar() as progress:
-        task = progress.add_task(runs[0].experiment, total=len(runs))
+        task = progress.add_task(trials[0].experiment, total=len(trials))
 
-        def report(run, error, outcome):
+        def report(trial, error, outcome):
             progress.update(task, completed=len(outcome.done) + len(outcome.failed))
             if not console.is_terminal or error:
                 state = f"failed: {error}" if error else "done"
                 progress.console.print(
-                    f"{run.arm}, seed {run.seed}: {state}",
+                    f"{trial.arm}, seed {trial.seed}: {state}",
                     style="red" if error else None,
                     markup=False,
                 )
 
         def begin(outcome):
-            progress.update(task, total=len(runs) - len(outcome.present))
+            progress.update(task, total=len(trials) - len(outcome.present))
 
         outcome = sweep.sweep(
-            runs, out, workers=workers, scheduler=scheduler, report=report, begin=begin
+            trials, out, workers=workers, scheduler=scheduler, report=report, begin=begin
         )
-    folder = Path(out) / runs[0].experiment
+    folder = Path(out) / trials[0].experiment
     console.print(
         f"{len(outcome.done)} runs done, {len(outcome.present)} were there already,"
         f" {len(outcome.failed)} failed; {outcome.seconds:.0f} s. Results:"
@@ -92,14 +94,14 @@ def run_sweep(runs, out, workers, scheduler):
         soft_wrap=True,
         markup=False,
     )
-    for run, error in outcome.failed:
+    for trial, error in outcome.failed:
         places = [
-            folder / "failed" / run.key / results.NOTEBOOK,
-            folder / "logs" / f"{run.key}.log",
+            folder / "failed" / trial.key / results.NOTEBOOK,
+            folder / "logs" / f"{trial.key}.log",
         ]
         where = next((place for place in places if place.exists()), folder / "logs")
         console.print(
-            f"  {run.arm}, seed {run.seed}: {error}\n    {where}",
+            f"  {trial.arm}, seed {trial.seed}: {error}\n    {where}",
             soft_wrap=True,
             markup=False,
             style="red",
@@ -121,14 +123,19 @@ def results(
     with explained():
         if name is None:
             table = Table("experiment", "runs", "question")
-            for key, listed in plan.EXPERIMENTS.items():
+            for key, planned in plan.EXPERIMENTS.items():
                 rows = tables.collect(out / key)
-                table.add_row(key, f"{len(rows)}", listed.question)
+                table.add_row(key, f"{len(rows)}", planned.question)
         else:
             rows = tables.table(name, out)
-            table = tables.summary(rows, metric or ["accuracy", "loss", "gap_loss", "seconds"])
-            table = rich_table(table, name)
+            summary = tables.summary(rows, metric or tables.usual_metrics(rows))
+            if len(summary.columns) > MOST_COLUMNS:  # one metric a row
+                summary = summary.set_index("arm").T.rename_axis("").reset_index()
+            table = rich_table(summary, name)
     console.print(table)
+
+
+MOST_COLUMNS = 12  # that fit beside each other
 
 
 def rich_table(frame, title):
@@ -139,16 +146,18 @@ def rich_table(frame, title):
 
 
 def _parameter(text):
-    """A pair (name, value) from "name=value"; the value as JSON where it is that, else as text."""
+    """A pair (name, value) from "name=value"; the value as JSON or Python, else as text."""
     from course.lab.plan import PlanError
 
     name, equals, value = text.partition("=")
     if not equals:
         raise PlanError(f"-p {text!r} has no value: write -p name=value, such as -p epochs=3.")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+    for read in (json.loads, ast.literal_eval):  # true or True, 0.5 or .5
+        try:
+            return name, read(value)
+        except (ValueError, SyntaxError):
+            pass
+    return name, value
 
 
 @app.command()
@@ -179,33 +188,33 @@ def claims(
     with explained():
         if everything:
             for name in plan.EXPERIMENTS:
-                runs = plan.trials(name, dataset=dataset, seeds=seeds)
+                trials = plan.trials(name, dataset=dataset, seeds=seeds)
                 # What took a GPU is not computed again, for hours, because this machine has another
                 # backend.
-                missing = results.computed_nowhere(runs, out or results.RESULTS)
+                missing = results.computed_nowhere(trials, out or results.RESULTS)
                 if missing:
                     run_sweep(missing, out, workers, scheduler)
                 else:
-                    console.print(f"{name}: all {len(runs)} runs are there.", markup=False)
+                    console.print(f"{name}: all {len(trials)} runs are there.", markup=False)
         if claim is None:
             console.print(
                 rich_table(ledger.table(ledger.look_up(out or results.RESULTS)), "The ledger")
             )
             return
-        tested = ledger.find(claim)
-        console.print(f"{tested.sentence} ({tested.source})", markup=False)
+        asked = ledger.find(claim)
+        console.print(f"{asked.sentence} ({asked.source})", markup=False)
         live = out or results.RESULTS / "live"
-        groups = ledger.runs_of(tested, small=True, seeds=seeds, dataset=dataset)
-        for runs in groups:
-            run_sweep(runs, live, workers, scheduler)
-        entry = ledger.judge_runs(tested, groups, live)
+        groups = ledger.trials_of(asked, small=True, seeds=seeds, dataset=dataset)
+        for trials in groups:
+            run_sweep(trials, live, workers, scheduler)
+        entry = ledger.judge_trials(asked, groups, live)
         if entry.missing:
             raise results.SweepError(entry.missing)
-        console.print(rich_table(ledger.details(entry), tested.id))
-        (committed,) = [line for line in ledger.look_up() if line.claim is tested]
+        console.print(rich_table(ledger.details(entry), asked.id))
+        (committed,) = [line for line in ledger.look_up() if line.claim is asked]
         console.print(
             f"Here, on a small scale: {entry.verdict}. In the ledger: {committed.verdict}.",
             style="bold",
         )
-        if tested.known:
-            console.print(tested.known, markup=False)
+        if asked.known:
+            console.print(asked.known, markup=False)
