@@ -264,8 +264,9 @@ def make_environment(options):
 
 @contextlib.contextmanager
 def alone():
-    """Wait until no other run.py sets up or updates: they would take each other's half-made
-    environment for a broken one.
+    """Wait until no other run.py sets up or updates.
+
+    They would take each other's half-made environment for a broken one.
     """
     try:
         os.makedirs(PRIVATE, exist_ok=True)
@@ -375,9 +376,7 @@ def name_folder_in_ascii():
 
 
 def add_torch():
-    """Put PyTorch's CPU build into the environment; the one on PyPI is for GPUs, and ten times
-    larger.
-    """
+    """Put PyTorch's CPU build into the environment; PyPI's is for GPUs, and ten times larger."""
     python = make_environment([])
     uv = find_uv(suitable_python([python]))
     code, log = watched([uv, "pip", "install", "--python", python, "--torch-backend=cpu", TORCH])

@@ -64,7 +64,9 @@ class Config:
         check_count("epochs", self.epochs)
         check_count("batch_size", self.batch_size)
         if "seed" in self.options:
-            raise ValueError("options holds a seed; give Config(seed=...): it fixes all chance.")
+            raise ValueError(
+                "options holds a seed: give Config(seed=...), which fixes all randomness."
+            )
         check_number("learning_rate", self.learning_rate, "a number above 0", above=0)
         kept = "the part that is kept, from 0 to below 1"
         check_number("batch_norm_momentum", self.batch_norm_momentum, kept, least=0, below=1)
@@ -80,11 +82,9 @@ def did_you_mean(value, allowed):
 
 def check_choice(name, value, allowed):
     """Refuse what is none of the allowed values, and say which one was probably meant."""
-    # To Python, 1 is True; here it is a number, and a slip.
-    flag = isinstance(value, bool)
+    flag = isinstance(value, bool)  # to Python, 1 is True; here it is a number, and a slip
     if not any(value == choice and flag == isinstance(choice, bool) for choice in allowed):
-        choices = ", ".join(map(repr, allowed))
-        hint = did_you_mean(value, allowed)
+        choices, hint = ", ".join(map(repr, allowed)), did_you_mean(value, allowed)
         raise ValueError(f"{name} is {value!r}; choose one of {choices}.{hint}")
 
 

@@ -95,13 +95,7 @@ def gradients(model, x, y):
 
     Works on every backend: it is read from the momentum after one step of an optimizer, and not
     from the change of the weights, in which rounding would swallow a small gradient. The model
-    itself is left as it was.
-
-    Parameters
-    ----------
-    model : keras.Model
-    x : array of shape (N, height, width, channels)
-    y : array of int, shape (N,)
+    itself is left as it was; arguments as for `evaluate`.
 
     Returns
     -------

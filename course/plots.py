@@ -114,7 +114,7 @@ def curves(axes, arms, metric="loss", split="validation", mode="inference", star
 
 
 def band(axes, values, label, index):
-    """A line of means and a band from lowest to highest: one row for each epoch, a column a seed."""
+    """A line of means in a band from lowest to highest: a row for each epoch, a column a seed."""
     style = {**line_style(index), "marker": None}
     axes.plot(values.index, values.mean(axis=1), label=label, **style)
     axes.fill_between(

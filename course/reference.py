@@ -341,7 +341,9 @@ def _like(name, value, array):
 
 def _mask(mask, dy):
     mask = np.asarray(mask)
-    fits = mask.ndim == dy.ndim and all(m in (1, d) for m, d in zip(mask.shape, dy.shape))
+    fits = mask.ndim == dy.ndim and all(
+        m in (1, d) for m, d in zip(mask.shape, dy.shape, strict=True)
+    )
     if mask.dtype != bool or not fits:
         raise ValueError(
             f"mask of shape {mask.shape} and dtype {mask.dtype} is not a boolean one for dy of "

@@ -140,13 +140,16 @@ def move(handle, key: str) -> float:
     )
     return handle.evaluate(
         """async (handle, key) => {
-            const picture = () => [...handle.closest('.jp-OutputArea').querySelectorAll('img')].pop();
+            const area = handle.closest('.jp-OutputArea');
+            const picture = () => [...area.querySelectorAll('img')].pop();
             const frame = () => new Promise(requestAnimationFrame);
             const before = picture().src, start = performance.now();
             handle.focus();
-            handle.dispatchEvent(new KeyboardEvent('keydown', {key, code: key, bubbles: true, cancelable: true}));
+            const pressed = {key, code: key, bubbles: true, cancelable: true};
+            handle.dispatchEvent(new KeyboardEvent('keydown', pressed));
             while (!picture() || picture().src === before || !picture().complete) {
-                if (performance.now() - start > 60_000) throw new Error('no new picture within 60 s');
+                if (performance.now() - start > 60_000)
+                    throw new Error('no new picture within 60 s');
                 await frame();
             }
             await frame();
@@ -168,7 +171,8 @@ def axe() -> str:
 ONE_OF_EACH_KIND = """() => {
     const seen = new Set();
     const keep = (element, path) => {
-        path += '>' + [element.tagName, element.getAttribute('class'), element.getAttribute('style'),
+        path += '>' + [
+            element.tagName, element.getAttribute('class'), element.getAttribute('style'),
             ...element.getAttributeNames(), !!element.textContent.trim()];
         const fresh = !seen.has(path);
         seen.add(path);
@@ -178,8 +182,13 @@ ONE_OF_EACH_KIND = """() => {
     };
     keep(document.body, '');
     // Nor is axe to see colours on their way from one theme to the other.
-    document.head.insertAdjacentHTML('beforeend', '<style>* { transition: none !important; }</style>');
+    const still = '<style>* { transition: none !important; }</style>';
+    document.head.insertAdjacentHTML('beforeend', still);
 }"""
-RUN_AXE = """rules => axe.run({resultTypes: ['violations'], preload: false, ...rules}).then(results => results.violations
-    .filter(one => ['serious', 'critical'].includes(one.impact))
-    .map(one => one.id + ': ' + one.nodes.map(node => node.target.join(' ') + ' ' + node.failureSummary).join('; ')))"""
+RUN_AXE = """async rules => {
+    const {violations} = await axe.run({resultTypes: ['violations'], preload: false, ...rules});
+    const place = node => node.target.join(' ') + ' ' + node.failureSummary;
+    return violations
+        .filter(violation => ['serious', 'critical'].includes(violation.impact))
+        .map(violation => violation.id + ': ' + violation.nodes.map(place).join('; '));
+}"""

@@ -6,15 +6,14 @@ import signal
 from importlib import metadata
 from pathlib import Path
 
+import pytest
+
+from course import data
+
 os.environ["COURSE_PROGRESS"] = "0"
 # What a shell runs in the background inherits a Ctrl-C that is ignored, and so would all that the
 # tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-import pytest  # noqa: E402
-
-import course  # noqa: E402, F401  (sets TensorFlow's log level before Keras is imported)
-from course import data
 
 TESTS = Path(__file__).resolve().parent
 # The rooms in the order in which they are tested: the longest tests begin first, and whoever is
@@ -130,7 +129,7 @@ def pytest_terminal_summary(terminalreporter, config):
             f"{max(LEFT_OUT)} slow tests were left out: `python3 run.py test --all` has them, too."
         )
     told = [dict(report.user_properties) for report in reports if report.when == "call"]
-    lessons = sorted(one["lesson_seconds"] for one in told if "lesson_seconds" in one)
+    lessons = sorted(record["lesson_seconds"] for record in told if "lesson_seconds" in record)
     if lessons:
         terminalreporter.section("seconds of the cells of each lesson on one core")
         for lesson, value in lessons:

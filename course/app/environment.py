@@ -87,7 +87,6 @@ def without_paths(text: str) -> str:
         sys.prefix: ".venv",
         str(ROOT): ".",
         sys.base_prefix: "python",
-        os.environ.get("KERAS_HOME") or "": "$KERAS_HOME",
         tempfile.gettempdir(): "$TMPDIR",
         str(Path.home()): "~",
     }
@@ -102,10 +101,10 @@ Line = tuple[str, str, str]  # status, detail, remedy
 
 def python_version() -> Line:
     """Python 3.11 to 3.13, for which TensorFlow has packages."""
-    found = ".".join(map(str, sys.version_info[:3]))
+    detail = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= tuple(sys.version_info[:2]) <= (3, 13):
-        return OK, found, ""
-    return FAIL, found, "Install Python 3.11, 3.12 or 3.13 and start run.py with it."
+        return OK, detail, ""
+    return FAIL, detail, "Install Python 3.11, 3.12 or 3.13 and start run.py with it."
 
 
 def keras_and_backend() -> Line:
@@ -122,40 +121,31 @@ def keras_and_backend() -> Line:
             else SET_UP
         )
         return FAIL, f"{type(error).__name__}: {error}", remedy
-    found = f"Keras {keras.__version__} on {keras.config.backend()}"
+    detail = f"Keras {keras.__version__} on {keras.config.backend()}"
     if keras.config.floatx() != "float32" or keras.config.image_data_format() != "channels_last":
-        return (
-            WARN,
-            found,
-            "Remove keras.json from Keras' folder: the course needs float32, channels_last.",
-        )
-    return OK, found, ""
+        remedy = "Remove keras.json from Keras' folder: the course needs float32, channels_last."
+        return WARN, detail, remedy
+    return OK, detail, ""
 
 
 def threads() -> Line:
-    """The processor's cores that this process may use, and settings that leave some of them idle."""
+    """The processor's cores that this process may use, and settings that leave some idle."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS and Windows
         cores = os.cpu_count() or 1
     limits = {name: os.environ[name] for name in THREAD_SETTINGS if os.environ.get(name)}
-    found = ", ".join(
+    detail = ", ".join(
         [f"{cores} core{'s' * (cores > 1)}", *(f"{n}={v}" for n, v in limits.items())]
     )
     wrong = [n for n, v in limits.items() if n != THREAD_SETTINGS[1] and v not in ("0", str(cores))]
     if wrong:
-        return (
-            WARN,
-            found,
-            f"Unset {' and '.join(wrong)} to use each core once, unless that is meant.",
-        )
+        remedy = f"Unset {' and '.join(wrong)} to use each core once, unless that is meant."
+        return WARN, detail, remedy
     if cores == 1:
-        return (
-            WARN,
-            found,
-            "Lessons take about twice the minutes they announce; nothing else changes.",
-        )
-    return OK, found, ""
+        remedy = "Lessons take about twice the minutes they announce; nothing else changes."
+        return WARN, detail, remedy
+    return OK, detail, ""
 
 
 def memory() -> Line:
@@ -167,22 +157,19 @@ def memory() -> Line:
         # In a container, as on Binder, the machine's memory is not all ours.
         total = min(total, int(most))
         free = min(free, int(most) - int(used.read_text()))
-    found = f"{free / GIGABYTE:.1f} of {total / GIGABYTE:.1f} GB free"
+    detail = f"{free / GIGABYTE:.1f} of {total / GIGABYTE:.1f} GB free"
     if free < 2 * GIGABYTE:
         remedy = "Close other programs, or shut down other notebooks (menu Kernel), to free 2 GB."
-        return FAIL if free < GIGABYTE / 2 else WARN, found, remedy
-    return OK, found, ""
+        return FAIL if free < GIGABYTE / 2 else WARN, detail, remedy
+    return OK, detail, ""
 
 
 def free_disk() -> Line:
     """Disk space for results."""
     free = shutil.disk_usage(ROOT).free / GIGABYTE
     if free < 1:
-        return (
-            FAIL if free < 0.1 else WARN,
-            f"{free:.2f} GB free",
-            "Free at least 1 GB on the course's disk.",
-        )
+        remedy = "Free at least 1 GB on the course's disk."
+        return FAIL if free < 0.1 else WARN, f"{free:.2f} GB free", remedy
     return OK, f"{free:.0f} GB free", ""
 
 

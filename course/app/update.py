@@ -53,8 +53,8 @@ def git(*arguments, text=None):
         env={name: value for name, value in os.environ.items() if name not in elsewhere},
     )
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().replace("\n", " ")
-        raise UpdateError(f"git {arguments[0]} failed: {said}")
+        reason = done.stderr.decode(errors="replace").strip().replace("\n", " ")
+        raise UpdateError(f"git {arguments[0]} failed: {reason}")
     return done.stdout.decode(errors="replace")
 
 
@@ -195,14 +195,14 @@ def find_hers(base, head, new):
     return sorted({*kept, *obstacles}), run, added
 
 
-def same(one, other):
+def same(left, right):
     """Whether two files, or two folders with all that is in them, are the same."""
-    if one.is_dir() and other.is_dir():
-        names = sorted(os.listdir(one))
-        return names == sorted(os.listdir(other)) and all(
-            same(one / name, other / name) for name in names
+    if left.is_dir() and right.is_dir():
+        names = sorted(os.listdir(left))
+        return names == sorted(os.listdir(right)) and all(
+            same(left / name, right / name) for name in names
         )
-    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
+    return left.is_file() and right.is_file() and left.read_bytes() == right.read_bytes()
 
 
 def choose_place(paths, today):
@@ -301,12 +301,10 @@ def update(today):
         copy(path, place)
     branch = keep_commits(today) if base != old else None
     replace(new, added)
-    count, since = (
-        git("rev-list", "--count", f"{base}..{new}"),
-        git("show", "-s", "--format=%cs", base),
-    )
-    changes = "1 change" if count.strip() == "1" else f"{count.strip()} changes"
-    print(f"The course is up to date: {changes} since {since.strip()}.")
+    count = git("rev-list", "--count", f"{base}..{new}").strip()
+    since = git("show", "-s", "--format=%cs", base).strip()
+    changes = "1 change" if count == "1" else f"{count} changes"
+    print(f"The course is up to date: {changes} since {since}.")
     tell(f"You changed these; your version is now in {place.relative_to(ROOT).as_posix()}/", kept)
     tell("You ran these and changed nothing in them; they are the course's again:", run)
     tell("These are yours alone, and where they were:", added)

@@ -192,17 +192,15 @@ def _become_kernel(arguments, environment, folder, path):
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    multiprocessing.current_process().daemon = (
-        False  # or the user's own code could start no processes
-    )
+    # Else the user's own code could start no processes.
+    multiprocessing.current_process().daemon = False
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     sys.path[:] = path
     # With the number of the fork server the kernel notices when that is gone.
     sys.argv = ["ipykernel_launcher.py", *arguments, f"--IPKernelApp.parent_handle={os.getppid()}"]
-    sys.modules.pop(
-        "course", None
-    )  # only its first lines were wanted, and they may have been edited
+    # Only its first lines were wanted, and they may have been edited.
+    sys.modules.pop("course", None)
     import random
 
     import numpy as np
@@ -214,8 +212,6 @@ def _become_kernel(arguments, environment, folder, path):
 
 
 def _load_jupyter_server_extension(server):
-    """Begin to import when `course lab` starts JupyterLab, seconds before the page asks for its
-    first kernel.
-    """
+    """Begin to import when `course lab` starts, seconds before the page asks for a kernel."""
     if os.environ.get(CHOICE) == NAME:
         _server.start()

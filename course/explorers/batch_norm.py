@@ -153,14 +153,12 @@ SIZES = [2, 4, 8, 16, 32, 64, 128, 256]
 
 @cache
 def batch_noise(batch_size):
-    """What batch norm makes of one and the same example in 2,000 batches of independent normal
-    values.
+    """What batch norm makes of the same example in 2,000 batches of independent normal values.
 
     Returns
     -------
     array of shape (2000,)
-        The normalised value of an example that lies one standard deviation above the mean of all
-        data.
+        Normalised value of an example one standard deviation above the mean of all data.
     """
     batches = np.random.default_rng(1).standard_normal((2_000, batch_size))
     batches[:, 0] = 1.0

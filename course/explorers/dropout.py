@@ -87,9 +87,7 @@ def dropout_mask():
 
 @cache
 def _network():
-    """64 inputs, and the weights of three hidden ReLU layers of 64 units and of 10 outputs (He et
-    al. 2015).
-    """
+    """50 examples, and weights (He et al. 2015): three hidden ReLU layers of 64, ten outputs."""
     rng = np.random.default_rng(5)
     weights = [rng.standard_normal((64, width)) * np.sqrt(2 / 64) for width in (64, 64, 64, 10)]
     return np.abs(rng.standard_normal((50, 64))), weights
@@ -178,8 +176,7 @@ def _before_relu():
 
 
 def variance_shift_values(rate, shift, order):
-    """What batch norm receives behind ReLU, dropout and a linear unit, in training and at
-    inference.
+    """What batch norm receives behind ReLU, dropout and a linear unit, in either mode.
 
     Parameters
     ----------

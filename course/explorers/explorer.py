@@ -93,9 +93,7 @@ class Explorer:
         ).convert("RGB")
 
     def show(self):
-        """Display controls, picture and caption; no controls where the environment says
-        COURSE_WIDGETS=0.
-        """
+        """Display controls, picture and caption; with COURSE_WIDGETS=0 there are no controls."""
         live = os.environ.get("COURSE_WIDGETS") != "0"
         if live:
             self.widgets = {name: _control(*parts) for name, parts in self.controls.items()}
@@ -126,9 +124,8 @@ class Explorer:
         return {f"image/{form['format']}": file.getvalue(), "text/plain": self.alt}
 
     def _metadata(self, form):
-        width, height = (
-            self._canvas.get_width_height()
-        )  # given, so that nothing on the page moves meanwhile
+        # Given, so that nothing on the page moves meanwhile.
+        width, height = self._canvas.get_width_height()
         return {f"image/{form['format']}": {"alt": self.alt, "width": width, "height": height}}
 
 
@@ -172,9 +169,7 @@ class Prediction(Explorer):
     guess = None
 
     def show(self):
-        """Display the question; the measurement is hidden until asked for, but where there are no
-        controls.
-        """
+        """Display the question; controls, where there are any, hide the measurement until asked."""
         super().show()
         if self.widgets:
             self.widgets["shown"].observe(self._record, "value")

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from nbgrader import api, utils
 from sqlalchemy.exc import SQLAlchemyError
 
+from course.grading.records import BookEntry
 from course.grading.report import plain
+from course.lab.errors import UserError
 
 
-class BookError(RuntimeError):
+class BookError(UserError):
     """A grade book that cannot be used; says what to do."""
 
 
@@ -85,11 +87,11 @@ class Book:
             By the grade_id of the cell that carries them.
         """
         with self._transaction() as session:
-            entry = self._one(api.Assignment, name=assignment, course_id=self.gradebook.course_id)
+            entry = self._row(api.Assignment, name=assignment, course_id=self.gradebook.course_id)
             if entry is None:
                 entry = api.Assignment(name=assignment, course_id=self.gradebook.course_id)
                 session.add(entry)
-            notebook = next((one for one in entry.notebooks if one.name == assignment), None)
+            notebook = next((there for there in entry.notebooks if there.name == assignment), None)
             if notebook is None:
                 kernel = json.dumps(skeleton.metadata.get("kernelspec", {}))
                 notebook = api.Notebook(name=assignment, assignment=entry, kernelspec=kernel)
@@ -118,7 +120,7 @@ class Book:
                 for submitted in submission.notebooks:
                     self._complete(submitted, notebook)
 
-    def _one(self, kind, **values):
+    def _row(self, kind, **values):
         return self.session.query(kind).filter_by(**values).one_or_none()
 
     def _match(self, kind, notebook, there, wanted):
@@ -139,10 +141,8 @@ class Book:
 
     def _complete(self, submitted, notebook):
         """Give a submitted notebook a grade for each graded cell, and a comment for each answer."""
-        graded, commented = (
-            {one.cell_id for one in submitted.grades},
-            {one.cell_id for one in submitted.comments},
-        )
+        graded = {grade.cell_id for grade in submitted.grades}
+        commented = {comment.cell_id for comment in submitted.comments}
         for cell in notebook.grade_cells:
             if cell.id not in graded:
                 self.session.add(api.Grade(cell_id=cell.id, notebook=submitted))
@@ -174,41 +174,39 @@ class Book:
 
         Parameters
         ----------
-        results : iterable of mapping
-            As `grade.grade_one` makes them.
+        results : iterable of Graded
         """
         with self._transaction() as session:
-            for result in results:
-                submitted = self._submitted(result["assignment"], result["student"]) or self._add(
-                    result
-                )
-                if result["timestamp"]:
-                    submitted.assignment.timestamp = utils.parse_utc(result["timestamp"])
+            for graded in results:
+                submitted = self._submitted(graded.assignment, graded.student) or self._add(graded)
+                if graded.timestamp:
+                    submitted.assignment.timestamp = utils.parse_utc(graded.timestamp)
                 grades = {grade.name: grade for grade in submitted.grades}
                 comments = {comment.name: comment for comment in submitted.comments}
-                for task in result["tasks"]:
-                    grade = grades[f"check_{task['id']}"]
-                    grade.auto_score = float(task["points"])
+                for task in graded.tasks:
+                    grade = grades[f"check_{task.id}"]
+                    grade.auto_score = float(task.points)
                     # A person's score is looked at again after a regrade (`clear`), not each time
                     # this runs.
                     grade.needs_manual_grade = (
                         bool(grade.needs_manual_grade) and grade.manual_score is not None
                     )
-                    if task["id"] in comments:
-                        comments[task["id"]].auto_comment = _comment(result, task)
+                    if task.id in comments:
+                        comments[task.id].auto_comment = _comment(graded, task)
                 session.flush()
 
-    def _add(self, result):
-        student = self._one(api.Student, id=result["student"])
+    def _add(self, graded):
+        # Gradebook.add_submission does as much, but commits each by itself.
+        student = self._row(api.Student, id=graded.student)
         if student is None:
-            student = api.Student(id=result["student"])
+            student = api.Student(id=graded.student)
             self.session.add(student)
-        assignment = self._one(
-            api.Assignment, name=result["assignment"], course_id=self.gradebook.course_id
+        assignment = self._row(
+            api.Assignment, name=graded.assignment, course_id=self.gradebook.course_id
         )
         submission = api.SubmittedAssignment(assignment=assignment, student=student)
         self.session.add(submission)
-        (notebook,) = [one for one in assignment.notebooks if one.name == result["assignment"]]
+        (notebook,) = [there for there in assignment.notebooks if there.name == graded.assignment]
         submitted = api.SubmittedNotebook(notebook=notebook, assignment=submission)
         self.session.add(submitted)
         self.session.flush()
@@ -222,9 +220,8 @@ class Book:
 
         Returns
         -------
-        dict of str to dict
-            By task: "score" as it counts; "manual" score and "extra" credit, None if there is none;
-            "comment" of a person.
+        dict of str to BookEntry
+            By task; empty if the book has no such submission.
         """
         with self._clear_errors():
             submitted = self._submitted(assignment, student)
@@ -233,12 +230,9 @@ class Book:
             comments = {comment.name: comment.manual_comment for comment in submitted.comments}
             tasks = {grade.name.removeprefix("check_"): grade for grade in submitted.grades}
             return {
-                task: {
-                    "score": grade.score,
-                    "manual": grade.manual_score,
-                    "extra": grade.extra_credit,
-                    "comment": comments.get(task) or "",
-                }
+                task: BookEntry(
+                    grade.score, grade.manual_score, grade.extra_credit, comments.get(task) or ""
+                )
                 for task, grade in tasks.items()
             }
 
@@ -267,13 +261,13 @@ def _source(cell):
     }
 
 
-def _comment(result, task):
+def _comment(graded, task):
     """The judge's words for nbgrader's own pages.
 
     Those render comments as Markdown with live HTML, and a judge may quote a student. As an
     indented block it is text.
     """
-    texts = [line["text"] for line in task["lines"]]
-    if result["message"]:
-        texts.insert(0, result["message"])
+    texts = [line.message for line in task.lines]
+    if graded.message:
+        texts.insert(0, graded.message)
     return "\n".join(f"    {line}" for text in texts for line in plain(text).splitlines())

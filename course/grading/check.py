@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from course.grading import judge, keys, values
+from course.grading.records import STEPS, CaseResult
 
 COURSE = Path(__file__).resolve().parents[2]
 SIGNS = {"OK": "OK", "not yet": "not yet", "not checked": "–"}
@@ -39,7 +40,7 @@ def checks(name):
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    keys.KeyFilesError
         If the exercise's files are missing, or of another version of the course.
     """
     key = keys.load(find_exercise(name))
@@ -54,7 +55,9 @@ def checks(name):
         task = key.tasks[task_id]
         parts = [part.name for part in task.parts]
         results = {
-            case: values.run_case(task_id, task.probe, parts, namespace, inputs)
+            case: CaseResult.from_dict(
+                values.run_case(task_id, task.probe, parts, namespace, inputs), parts
+            )
             for case, inputs in task.cases.items()
         }
         result = judge.judge(task, results, quote=True)
@@ -86,7 +89,7 @@ def find_exercise(name):
             place != here or here.name == name or (here / f"{name}.ipynb").is_file()
         ):
             return place
-    raise FileNotFoundError(
+    raise keys.KeyFilesError(
         f"The checks of {name!r} were not found: keep checks.json and checks.npz in the folder of"
         " the notebook, as you got them."
     )
@@ -110,11 +113,13 @@ class Verdict:
 
     def _repr_html_(self):
         head = "".join(
-            f'<th scope="col">{step}</th>'
-            for step in ("part", *judge.STEPS, "points", "what to know")
+            f'<th scope="col">{step}</th>' for step in ("part", *STEPS, "points", "what to know")
         )
         rows = "".join(f"<tr>{self._row(line)}</tr>" for line in self.result.lines)
-        return f"<table><caption>{html.escape(self._headline())}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return (
+            f"<table><caption>{html.escape(self._headline())}</caption>"
+            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
 
     def _row(self, line):
         states = "".join(f"<td>{SIGNS[state]}</td>" for _, state in line.steps())
@@ -122,7 +127,10 @@ class Verdict:
             '<td style="text-align: left; max-width: 40em; white-space:'
             f' normal">{html.escape(line.message)}</td>'
         )
-        return f'<th scope="row">{html.escape(line.part)}</th>{states}<td>{line.points:g}/{line.max:g}</td>{message}'
+        return (
+            f'<th scope="row">{html.escape(line.part)}</th>{states}'
+            f"<td>{line.points:g}/{line.max:g}</td>{message}"
+        )
 
     def _headline(self):
         all_right = self.result.points == self.result.max

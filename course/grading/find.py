@@ -1,4 +1,4 @@
-"""Finds what was handed in: notebooks in folders and archives, whose they are, of which assignment."""
+"""Finds what was handed in: notebooks in folders and archives, and whose and what they are."""
 
 import os
 import re
@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from course.grading.read import AGAIN, Submission, Unreadable, grade_id, parse
+from course.grading.read import AGAIN, Unreadable, content_of, grade_id, parse
+from course.grading.records import Submission
+from course.lab.errors import UserError
 
 MOST_FILES = 200_000
 DEEPEST = 8  # folders
@@ -17,13 +19,13 @@ CANVAS = re.compile(r"(?P<name>[^_]+)(_LATE)?_(?P<user>\d+)_(?P<file>\d+)_(?P<re
 IGNORED = ("__MACOSX", "feedback", "timestamp.txt")
 
 
-class IntakeError(ValueError):
+class IntakeError(UserError):
     """Submissions that cannot be found or opened at all; says what to do, to the instructor."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A file among the submissions: where it is below their folder, and what kind of thing it is."""
+    """A file among the submissions: where it is below their folder, and what kind of thing."""
 
     folders: tuple
     name: str  # empty if it is an empty folder, or a link in the place of one
@@ -81,19 +83,21 @@ def find_submissions(path, assignment=None, known=()):
             f"{path} is no folder, no zip archive and no notebook. Give the place where the"
             " submissions are."
         )
-    found = {}
-    for (student, said), group in _by_student(entries, names, not known).items():
-        one = _choose(student, said, group, path, assignment, known)
-        if assignment in (None, one.assignment):
-            found.setdefault((one.assignment, student), []).append(one)
-    if not found:
+    by_pair = {}
+    for (student, named), group in _by_student(entries, names, not known).items():
+        submission = _choose(student, named, group, path, assignment, known)
+        if assignment in (None, submission.assignment):
+            by_pair.setdefault((submission.assignment, student), []).append(submission)
+    if not by_pair:
         of = f" of {assignment}" if assignment else ""
         raise IntakeError(
             f"There are no submissions{of} in {path}. Give nbgrader's folder `submitted`, a folder"
             " of notebooks, or a zip."
         )
-    result = [several[0] if len(several) == 1 else _too_many(several) for several in found.values()]
-    return sorted(result, key=lambda one: (one.assignment or "", one.student))
+    result = [
+        several[0] if len(several) == 1 else _too_many(several) for several in by_pair.values()
+    ]
+    return sorted(result, key=lambda submission: (submission.assignment or "", submission.student))
 
 
 def _kind(mode):
@@ -105,18 +109,17 @@ def _in_folder(folder):
     while waiting:
         place, parts = waiting.pop()
         try:
-            there = [one for one in os.scandir(place) if not _ignored(one.name)]
+            there = [file for file in os.scandir(place) if not _ignored(file.name)]
         except OSError as error:
             raise IntakeError(f"The folder {place} cannot be read ({error.strerror}).") from error
         if not there and parts:
             entries.append(_entry(parts, "folder"))
-        for one in sorted(there, key=lambda one: one.name):
-            if not one.is_dir(follow_symlinks=False):
-                entries.append(
-                    _entry((*parts, one.name), _kind(one.stat(follow_symlinks=False).st_mode))
-                )
+        for file in sorted(there, key=lambda file: file.name):
+            if not file.is_dir(follow_symlinks=False):
+                kind = _kind(file.stat(follow_symlinks=False).st_mode)
+                entries.append(_entry((*parts, file.name), kind))
             elif len(parts) < DEEPEST:
-                waiting.append((place / one.name, (*parts, one.name)))
+                waiting.append((place / file.name, (*parts, file.name)))
         if len(entries) > MOST_FILES:
             raise IntakeError(
                 f"There are more than {MOST_FILES} files in {folder}. Give the folder of the"
@@ -176,9 +179,9 @@ def _by_student(entries, names, any_folder):
     """Entries by student and, where it is said, assignment."""
     groups = {}
     for entry in entries:
-        student, said = _whose(entry, names, any_folder)
+        student, named = _whose(entry, names, any_folder)
         if student:
-            groups.setdefault((student, said), []).append(entry)
+            groups.setdefault((student, named), []).append(entry)
     with_notebook = {
         student
         for (student, _), group in groups.items()
@@ -186,9 +189,9 @@ def _by_student(entries, names, any_folder):
     }
     # Other files beside a student's notebooks are no submissions of their own.
     return {
-        (student, said): group
-        for (student, said), group in groups.items()
-        if said or student not in with_notebook or any(entry.is_notebook for entry in group)
+        (student, named): group
+        for (student, named), group in groups.items()
+        if named or student not in with_notebook or any(entry.is_notebook for entry in group)
     }
 
 
@@ -198,73 +201,69 @@ def _whose(entry, names, any_folder):
 
     any_folder: whether the folder in a student's one is the assignment's, whatever it is called.
     """
-    folders, said = entry.folders, None
+    folders, named = entry.folders, None
     if folders and folders[0] in names:
-        said, *folders = folders
+        named, *folders = folders
     if folders and (match := MOODLE.fullmatch(folders[0])):
-        return match["student"], said or _said(entry.name, names)
+        return match["student"], named or _named(entry.name, names)
     if len(folders) > 1:
-        said = said or (folders[1] if folders[1] in names or any_folder else None)
+        named = named or (folders[1] if folders[1] in names or any_folder else None)
     if folders:
-        return folders[0], said or (_said(entry.name, names) if entry.is_notebook else None)
+        return folders[0], named or (_named(entry.name, names) if entry.is_notebook else None)
     if entry.is_notebook or CANVAS.fullmatch(entry.name):
         student, of_file = _of_file(entry.name, names)
-        return student, said or of_file
+        return student, named or of_file
     return None, None
 
 
 def _of_file(name, names):
     """Student and assignment from the name of a file."""
-    stem, said = PurePosixPath(name).stem, _said(name, names)
+    stem, named = PurePosixPath(name).stem, _named(name, names)
     if match := CANVAS.fullmatch(name):
-        return f"{match['name']}_{match['user']}", said
+        return f"{match['name']}_{match['user']}", named
     student = (
-        re.sub(rf"[\s_.-]*{re.escape(said)}[\s_.-]*", "_", stem).strip("_ .-") if said else stem
+        re.sub(rf"[\s_.-]*{re.escape(named)}[\s_.-]*", "_", stem).strip("_ .-") if named else stem
     )
-    return student or stem, said
+    return student or stem, named
 
 
-def _said(name, names):
+def _named(name, names):
     """The assignment that a file's name names; the longest if several do."""
-    return max((one for one in names if one in name), key=len, default=None)
+    return max((there for there in names if there in name), key=len, default=None)
 
 
-def _choose(student, said, group, path, assignment, known):
+def _choose(student, named, group, path, assignment, known):
     """The one notebook of a student's files, or what is wrong with them."""
     notebooks = [entry for entry in group if entry.is_notebook]
-    exactly = [entry for entry in notebooks if said and entry.name == f"{said}.ipynb"]
+    exactly = [entry for entry in notebooks if named and entry.name == f"{named}.ipynb"]
     if len(exactly) == 1:
         notebooks = exactly
     entry = (notebooks or group)[0]
     place = path if entry.member else path.joinpath(*entry.folders, entry.name)
-    one = Submission(
-        student,
-        said or assignment,
-        place,
-        _fault(notebooks, group, said or assignment),
-        entry.member,
+    fault = _fault(notebooks, group, named or assignment)
+    submission = Submission(student, named or assignment, place, fault, entry.member)
+    if submission.assignment is not None or submission.problem is not None:
+        return submission
+    try:
+        assignment = _by_cells(submission, known)
+    except Unreadable as error:
+        return replace(submission, problem=str(error))
+    if assignment is not None:
+        return replace(submission, assignment=assignment)
+    which = f" ({', '.join(known)})" if known else ""
+    return replace(
+        submission,
+        problem=(
+            "Neither the name nor the cells of your notebook tell which exercise it"
+            f" is{which}. {AGAIN}"
+        ),
     )
-    if one.assignment is None and one.problem is None:
-        try:
-            one = replace(one, assignment=_by_cells(one, known))
-        except Unreadable as error:
-            return replace(one, problem=str(error))
-        if one.assignment is None:
-            which = f" ({', '.join(known)})" if known else ""
-            one = replace(
-                one,
-                problem=(
-                    "Neither the name nor the cells of your notebook tell which exercise it"
-                    f" is{which}. {AGAIN}"
-                ),
-            )
-    return one
 
 
-def _fault(notebooks, group, said):
+def _fault(notebooks, group, named):
     """What keeps a student's files from being one notebook; None if nothing does."""
-    expected = f"{said}.ipynb" if said else "the notebook (its name ends in .ipynb)"
-    names = ", ".join(repr(one.name) for one in (notebooks or group)[:5] if one.name)
+    expected = f"{named}.ipynb" if named else "the notebook (its name ends in .ipynb)"
+    names = ", ".join(repr(entry.name) for entry in (notebooks or group)[:5] if entry.name)
     first = (notebooks or group)[0]
     if first.kind == "link":
         return (
@@ -286,16 +285,14 @@ def _fault(notebooks, group, said):
             "The name of your file leads out of the archive of the submissions. Hand in the"
             " notebook under a plain name."
         )
-    return (
-        None
-        if first.kind == "file"
-        else "What you handed in is no regular file. Hand in the notebook itself."
-    )
+    if first.kind != "file":
+        return "What you handed in is no regular file. Hand in the notebook itself."
+    return None
 
 
 def _by_cells(submission, known):
     """The assignment most of whose answers are in a notebook."""
-    ids = {grade_id(cell) for cell in parse(submission.content())}
+    ids = {grade_id(cell) for cell in parse(content_of(submission))}
     shared = (
         {name: len(ids & set(answers)) for name, answers in known.items()}
         if isinstance(known, Mapping)
@@ -306,7 +303,7 @@ def _by_cells(submission, known):
 
 
 def _too_many(several):
-    names = ", ".join(repr(one.member or one.path.name) for one in several[:5])
+    names = ", ".join(repr(it.member or it.path.name) for it in several[:5])
     return replace(
         several[0],
         problem=(

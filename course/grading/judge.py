@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course.grading import values
+from course.grading.records import Line, TaskGrade
 
-STEPS = ("defined", "runs", "type", "shape", "value")
 STANDARD_ERRORS = 5  # of a share at random: beyond it once in two million
 KNOWN = (
     "tensor",
@@ -37,53 +36,6 @@ NO_CHANCE = 1e-9  # what is less probable than this is no chance
 SAME_CLASSES = 0.95
 
 
-class Line(NamedTuple):
-    """What is said of one part.
-
-    Attributes
-    ----------
-    part : str
-    points, max : float
-    message : str
-    step : str or None
-        The first of STEPS that failed; None if all went well; "" if nothing could be checked.
-    """
-
-    part: str
-    points: float
-    max: float
-    message: str
-    step: str | None = None
-
-    def steps(self):
-        """Pairs of each of STEPS and "OK", "not yet" or "not checked"."""
-        if self.step is None:
-            return [(step, "OK") for step in STEPS]
-        reached = STEPS.index(self.step) if self.step else -1
-        states = (
-            ["OK"] * max(reached, 0) + ["not yet"] * (reached >= 0) + ["not checked"] * len(STEPS)
-        )
-        return list(zip(STEPS, states))
-
-
-class TaskResult(NamedTuple):
-    """What is said of one task.
-
-    Attributes
-    ----------
-    points, max : float
-    lines : list of Line
-        One a part.
-    mistake : str or None
-        Name of the typical mistake that was made, if one was recognised.
-    """
-
-    points: float
-    max: float
-    lines: list
-    mistake: str | None
-
-
 class Fault(NamedTuple):
     """The first thing that is wrong with a part."""
 
@@ -98,18 +50,16 @@ def judge(task, results, quote=False):
     Parameters
     ----------
     task : keys.TaskKey
-    results : dict of str to dict
-        By case, as `values.run_case` returns them. Cases that are missing were not reached: they
-        cost their parts the points.
+    results : dict of str to CaseResult
+        By case. Cases that are missing were not reached: they cost their parts the points.
     quote : bool
         Whether messages may say what the student's code says (messages of its errors). For the
         student's own check, not for grading.
 
     Returns
     -------
-    TaskResult
+    TaskGrade
     """
-    results = {case: _plain(one) for case, one in results.items()}
     faults = {part.name: _first_fault(part, task, results, quote) for part in task.parts}
     explained = _explain(task, results, [part for part in task.parts if faults[part.name]])
     lines, told, hints = [], set(), set()
@@ -140,39 +90,8 @@ def judge(task, results, quote=False):
     best = max(
         explained.values(), key=lambda mistake: _agreement(task, mistake, results), default=None
     )
-    return TaskResult(sum(line.points for line in lines), task.points, lines, best and best.name)
-
-
-def _plain(result):
-    """A result of which everything has the type it should have; what came from beside a student's
-    code may be anything.
-    """
-    try:
-        arrays = {
-            name: value for name, value in result["values"].items() if isinstance(value, np.ndarray)
-        }
-        plain = {
-            name: value
-            for name, value in arrays.items()
-            if value.dtype.kind in values.NUMBERS_AND_TEXT
-        }
-        kinds = {name: kind for name, kind in result["kinds"].items() if isinstance(kind, str)}
-        error = result["error"] and {
-            "type": str(result["error"]["type"]),
-            "message": str(result["error"]["message"]),
-            "line": result["error"]["line"],
-        }
-        if error and not isinstance(error["line"], int):
-            error["line"] = None
-        return {
-            "defined": result["defined"] is True,
-            "values": plain,
-            "kinds": kinds,
-            "error": error,
-            "returned": str(result["returned"]),
-        }
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        return {"defined": False, "values": {}, "kinds": {}, "error": None, "returned": ""}
+    points = sum(line.points for line in lines)
+    return TaskGrade(task.id, points, task.points, tuple(lines), best and best.name)
 
 
 def fails(task, part, results):
@@ -220,16 +139,16 @@ def _hidden(part, task, fault):
 
 def _fault(part, task, case, result, quote):
     """The first fault of a part in one case."""
-    if not result["defined"]:
+    if not result.defined:
         return Fault(
             "defined",
             f"{task.id} is not defined. Run the cell that defines it, and keep the name",
             True,
         )
-    if error := result["error"]:
+    if error := result.error:
         return Fault("runs", _raised(error, quote), True)
-    right, right_kind = task.right[case]["values"][part.name], task.right[case]["kinds"][part.name]
-    value, kind = result["values"].get(part.name), result["kinds"].get(part.name)
+    right, right_kind = task.right[case].values[part.name], task.right[case].kinds[part.name]
+    value, kind = result.values.get(part.name), result.kinds.get(part.name)
     if kind is None:
         return _not_apart(task, result)
     return (
@@ -240,13 +159,13 @@ def _fault(part, task, case, result, quote):
 
 
 def _raised(error, quote):
-    if error["type"] == "TimeLimit":
+    if error.type == "TimeLimit":
         return "it takes too long"
-    kind = error["type"] if isinstance(getattr(builtins, error["type"], None), type) else "an error"
+    kind = error.type if isinstance(getattr(builtins, error.type, None), type) else "an error"
     if kind == "NotImplementedError":
         return "not written yet: it still raises NotImplementedError"
-    line = f" in line {error['line']} of the cell" if error.get("line") else ""
-    says = f": {error['message'].rstrip('.')}" if quote else "; your own check shows the message"
+    line = f" in line {error.line} of the cell" if error.line else ""
+    says = f": {error.message.rstrip('.')}" if quote else "; your own check shows the message"
     return f"it raises {kind}{line}{says}"
 
 
@@ -256,7 +175,7 @@ def _not_apart(task, result):
         return Fault("type", "it is missing")
     expected = ", ".join(part.name for part in task.parts)
     returned = (
-        "None" if result["returned"] == "NoneType" else _described(result["returned"], (None, None))
+        "None" if result.returned == "NoneType" else _described(result.returned, (None, None))
     )
     end = ". Does the function end with a return?" if returned == "None" else ""
     return Fault(
@@ -268,12 +187,12 @@ def _not_apart(task, result):
 
 
 def _type_fault(kind, value, right_kind, right):
-    expected, found = _sort(right_kind, right), _sort(kind, value)
+    expected, given = _sort(right_kind, right), _sort(kind, value)
     if (
         value is None
-        or found[0] != expected[0]
-        or (found[1] == "list") > (expected[1] == "list")
-        or (expected[1] != "scalar" and found[1] == "scalar")
+        or given[0] != expected[0]
+        or (given[1] == "list") > (expected[1] == "list")
+        or (expected[1] != "scalar" and given[1] == "scalar")
     ):
         if kind == "NoneType":
             return Fault(
@@ -283,12 +202,12 @@ def _type_fault(kind, value, right_kind, right):
             )
         hint = (
             " np.array(...) makes an array of a list"
-            if found[1] == "list" and value is not None
+            if given[1] == "list" and value is not None
             else ""
         )
         return Fault(
             "type",
-            f"it is {_described(kind, found)}, where {_named(expected)} is"
+            f"it is {_described(kind, given)}, where {_named(expected)} is"
             f" expected{hint and ';' + hint}",
         )
     return None
@@ -316,10 +235,10 @@ def _named(sort):
     }[sort]
 
 
-def _described(kind, found):
+def _described(kind, sort):
     """The student's type, of which only well-known names are repeated."""
-    if found[0] is not None:
-        return _named(found)
+    if sort[0] is not None:
+        return _named(sort)
     if kind == "ndarray":
         return "an array"
     if match := re.fullmatch(r"(tuple|list) of (\d{1,3})", kind):
@@ -548,8 +467,8 @@ def same(task, part, one, other):
     ----------
     task : keys.TaskKey
     part : tasks.Part
-    one, other : dict of str to dict
-        Results by case.
+    one, other : dict of str to CaseResult
+        By case.
 
     Returns
     -------
@@ -564,14 +483,13 @@ def same(task, part, one, other):
 
 
 def _same(part, one, other, reference):
-    if not (one["defined"] and other["defined"]):
-        return one["defined"] == other["defined"]
-    if one["error"] or other["error"]:
-        return bool(one["error"] and other["error"]) and _error_signature(
-            one["error"]
-        ) == _error_signature(other["error"])
-    values = [result["values"].get(part.name) for result in (one, other)]
-    kinds = [result["kinds"].get(part.name, result["returned"]) for result in (one, other)]
+    if not (one.defined and other.defined):
+        return one.defined == other.defined
+    if one.error or other.error:
+        both = one.error is not None and other.error is not None
+        return both and _error_signature(one.error) == _error_signature(other.error)
+    values = [result.values.get(part.name) for result in (one, other)]
+    kinds = [result.kinds.get(part.name, result.returned) for result in (one, other)]
     if values[0] is None or values[1] is None:
         return values[0] is values[1] and kinds[0] == kinds[1]
     if (
@@ -590,7 +508,7 @@ def _same(part, one, other, reference):
 
 def _error_signature(error):
     """Two errors are the same if their messages are, but for the numbers in them."""
-    return error["type"], re.sub(r"\d+", "0", error["message"])
+    return error.type, re.sub(r"\d+", "0", error.message)
 
 
 def _agreement(task, mistake, results):

@@ -17,10 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from course.grading import values
+from course.grading.records import CaseResult
 from course.grading.tasks import Part, Task, TaskError, load_tasks
+from course.lab.errors import UserError
 from course.lab.files import write_whole
 
 FORMAT = 1  # of the files; raise it when they change
+
+
+class KeyFilesError(UserError):
+    """Files of a key that are missing, damaged, or of another version; says what to do."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,8 @@ class WrongAnswer:
     Attributes
     ----------
     name, hint, recognised : see `tasks.Mistake`
-    results : dict of str to dict
-        By case, as `values.run_case` returns them.
+    results : dict of str to CaseResult
+        By case.
     """
 
     name: str
@@ -52,8 +58,8 @@ class TaskKey:
         key.
     hidden : tuple of str
         Names of the hidden ones among them.
-    right : dict of str to dict
-        What came of the instructor's answer, by case, as `values.run_case` returns it.
+    right : dict of str to CaseResult
+        What came of the instructor's answer, by case.
     reference : dict of str to dict
         By case and part, for parts compared as dropped or accuracy (see `tasks.Part`).
     mistakes : tuple of WrongAnswer
@@ -117,7 +123,7 @@ def make_key(folder, hidden):
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    TaskError
         If notebook and `grader.py` do not go together, or the instructor's notebook fails.
     """
     key = Key(Path(folder).name, {bench.task.id: task_key(bench) for bench in each_task(folder)})
@@ -131,7 +137,7 @@ def task_key(bench):
     for case, result in right.items():
         for part in task.parts:
             if flaw := _flaw(part, result, reference[case]):
-                raise ValueError(f"{task.id}: {flaw} in case {case!r}.")
+                raise TaskError(f"{task.id}: {flaw} in case {case!r}.")
     mistakes = tuple(
         WrongAnswer(mistake.name, mistake.hint, mistake.recognised, bench.results(mistake.source))
         for mistake in task.mistakes
@@ -152,22 +158,18 @@ def _flaw(part, result, reference):
     """What keeps a result of the instructor's from being what others are compared with; None if
     nothing.
     """
-    if not result["defined"]:
+    if not result.defined:
         return "the instructor's answer does not define its name"
-    if result["error"]:
-        return "the instructor's answer raises {type}: {message} (line {line})".format(
-            **result["error"]
-        )
-    if part.name not in result["values"]:
-        return (
-            f"the instructor's answer gives no {part.name!r}, but {result['kinds'].get(part.name)},"
-        )
+    if error := result.error:
+        return f"the instructor's answer raises {error.type}: {error.message} (line {error.line})"
+    if part.name not in result.values:
+        return f"the instructor's answer gives no {part.name!r}, but {result.kinds.get(part.name)},"
     if part.compare not in ("dropped", "accuracy"):
         return None
     needed = "kept" if part.compare == "dropped" else "labels"
     if needed not in reference.get(part.name, {}):
         return f"`reference` does not say what is {needed!r} of {part.name!r}"
-    if np.shape(reference[part.name][needed]) != result["values"][part.name].shape:
+    if np.shape(reference[part.name][needed]) != result.values[part.name].shape:
         return f"{needed!r} has not the shape of the instructor's {part.name!r}"
     return None
 
@@ -189,7 +191,7 @@ def each_task(folder, only=None):
     tasks, cells = load_tasks(folder), code_cells(folder)
     there = [id for id, _ in cells if id in tasks]
     if missing := [id for id in tasks if id not in there]:
-        raise ValueError(
+        raise TaskError(
             f"{Path(folder).name}: grader.py has a task {missing[0]!r}, but no answer cell has this"
             " grade_id."
         )
@@ -209,7 +211,7 @@ def each_task(folder, only=None):
             with _apart():
                 exec(compile(source, f"<{id or 'cell'}>", "exec"), namespace)
         except Exception as error:
-            raise ValueError(
+            raise TaskError(
                 f"{Path(folder).name}: the instructor's cell {id or source[:40]!r} fails: {error!r}"
             ) from error
 
@@ -237,14 +239,14 @@ class Bench:
         return {**self.task.cases, **self.task.hidden}
 
     def results(self, source):
-        """What comes of an answer: by case, as `values.run_case` returns it."""
+        """What comes of an answer: by case, a CaseResult."""
         names = [part.name for part in self.task.parts]
-        return self._each(
-            source,
-            lambda inputs: values.run_case(
-                self.task.id, self.task.probe, names, self.namespace, inputs
-            ),
-        )
+
+        def result(inputs):
+            plain = values.run_case(self.task.id, self.task.probe, names, self.namespace, inputs)
+            return CaseResult.from_dict(plain, names)
+
+        return self._each(source, result)
 
     def references(self):
         """What the task's `reference` says: by case and part."""
@@ -266,11 +268,11 @@ class Bench:
                 # As in a notebook: a cell that fails leaves what was defined before.
                 with contextlib.suppress(Exception, SystemExit):
                     exec(compile(source, f"<{self.task.id}>", "exec"), self.namespace)
-                found = {}
+                by_case = {}
                 for case, inputs in self.cases.items():
                     values.seed()
-                    found[case] = of(inputs)
-                return found
+                    by_case[case] = of(inputs)
+                return by_case
         finally:
             self.namespace.clear()
             self.namespace.update(before)
@@ -296,7 +298,7 @@ def read_notebook(folder):
 
     path = Path(folder) / f"{Path(folder).name}.ipynb"
     if not path.is_file():
-        raise FileNotFoundError(f"{Path(folder).name!r} is no assignment: there is no {path}.")
+        raise TaskError(f"{Path(folder).name!r} is no assignment: there is no {path}.")
     return nbformat.read(path, as_version=4)
 
 
@@ -354,61 +356,8 @@ def files(key):
     -------
     dict of str to bytes
     """
-    arrays, tasks = {}, {}
-
-    def store(place, by_name):
-        """Arrays go to the archive; of each the text has its place there."""
-        stored = {}
-        for name, value in by_name.items():
-            if isinstance(value, np.ndarray):
-                if value.dtype.kind not in "biufcU":
-                    raise ValueError(
-                        f"{place}/{name} holds {value.dtype}; give numbers, truth values or text."
-                    )
-                arrays[f"{place}/{name}"] = value
-                stored[name] = {"array": f"{place}/{name}"}
-            elif isinstance(value, (bool, int, float, str, type(None), list, tuple, np.generic)):
-                stored[name] = value.item() if isinstance(value, np.generic) else value
-            else:
-                raise ValueError(
-                    f"{place}/{name} is a {type(value).__name__}; give a number, text, truth value"
-                    " or array."
-                )
-        return stored
-
-    def results(place, by_case):
-        return {
-            case: {**one, "values": store(f"{place}/{case}", one["values"])}
-            for case, one in by_case.items()
-        }
-
-    for task in key.tasks.values():
-        secret = {"hidden": list(task.hidden)} if task.hidden else {}
-        tasks[task.id] = secret | {
-            "parts": [asdict(part) for part in task.parts],
-            "probe": task.probe,
-            "cases": {
-                case: store(f"{task.id}/inputs/{case}", inputs)
-                for case, inputs in task.cases.items()
-            },
-            "right": results(f"{task.id}/right", task.right),
-            "reference": {
-                case: {
-                    part: store(f"{task.id}/reference/{case}/{part}", one)
-                    for part, one in parts.items()
-                }
-                for case, parts in task.reference.items()
-            },
-            "mistakes": [
-                {
-                    "name": mistake.name,
-                    "hint": mistake.hint,
-                    "recognised": mistake.recognised,
-                    "results": results(f"{task.id}/mistakes/{number}", mistake.results),
-                }
-                for number, mistake in enumerate(task.mistakes)
-            ],
-        }
+    arrays = {}
+    tasks = {id: _content(task, arrays) for id, task in key.tasks.items()}
     archive = io.BytesIO()
     # NumPy gives the members no time, so equal arrays are equal bytes.
     np.savez_compressed(archive, **{place: arrays[place] for place in sorted(arrays)})
@@ -416,6 +365,61 @@ def files(key):
         {"format": FORMAT, "assignment": key.name, "tasks": tasks}, indent=1, ensure_ascii=False
     )
     return {"checks.json": f"{text}\n".encode(), "checks.npz": archive.getvalue()}
+
+
+def _content(task, arrays):
+    """The text of a task's key, as plain data; its arrays go into `arrays`, by their place."""
+
+    def stored(place, by_name):
+        return {name: _stored(f"{place}/{name}", by_name[name], arrays) for name in by_name}
+
+    def results(place, by_case):
+        return {
+            case: {**result.to_dict(), "values": stored(f"{place}/{case}", result.values)}
+            for case, result in by_case.items()
+        }
+
+    secret = {"hidden": list(task.hidden)} if task.hidden else {}
+    return secret | {
+        "parts": [asdict(part) for part in task.parts],
+        "probe": task.probe,
+        "cases": {
+            case: stored(f"{task.id}/inputs/{case}", inputs) for case, inputs in task.cases.items()
+        },
+        "right": results(f"{task.id}/right", task.right),
+        "reference": {
+            case: {
+                part: stored(f"{task.id}/reference/{case}/{part}", reference)
+                for part, reference in parts.items()
+            }
+            for case, parts in task.reference.items()
+        },
+        "mistakes": [
+            {
+                "name": mistake.name,
+                "hint": mistake.hint,
+                "recognised": mistake.recognised,
+                "results": results(f"{task.id}/mistakes/{number}", mistake.results),
+            }
+            for number, mistake in enumerate(task.mistakes)
+        ],
+    }
+
+
+def _stored(place, value, arrays):
+    """What the text says of a value: itself, or of an array its place in the archive."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in values.NUMBERS_AND_TEXT:
+            raise TaskError(f"{place} holds {value.dtype}; give numbers, truth values or text.")
+        arrays[place] = value
+        return {"array": place}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (bool, int, float, str, type(None), list, tuple)):
+        return value
+    raise TaskError(
+        f"{place} is a {type(value).__name__}; give a number, text, truth value or array."
+    )
 
 
 def load(folder):
@@ -431,7 +435,7 @@ def load(folder):
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    KeyFilesError
         If a file is missing, damaged, or of another version of the course.
     """
     folder = Path(folder)
@@ -441,16 +445,16 @@ def load(folder):
             with np.load(folder / "checks.npz", allow_pickle=False) as archive:
                 return _loaded(content, archive)
     except FileNotFoundError as error:
-        raise FileNotFoundError(
+        raise KeyFilesError(
             f"{error.filename} is missing. Copy the whole folder {folder.name!r} of the exercise"
             " again."
         ) from None
     except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise KeyFilesError(
             f"The checks in {folder} cannot be read ({error!r}). Copy the whole folder of the"
             " exercise again."
         ) from error
-    raise ValueError(
+    raise KeyFilesError(
         f"The checks in {folder} are of another version of the course. Take exercise and course"
         " from the same download."
     )
@@ -464,27 +468,28 @@ def _loaded(content, archive):
         }
 
     def results(by_case):
-        return {case: {**one, "values": loaded(one["values"])} for case, one in by_case.items()}
+        return {
+            case: CaseResult.from_dict({**result, "values": loaded(result["values"])})
+            for case, result in by_case.items()
+        }
 
     tasks = {}
-    for id, one in content["tasks"].items():
+    for id, task in content["tasks"].items():
         mistakes = tuple(
             WrongAnswer(**{**mistake, "results": results(mistake["results"])})
-            for mistake in one["mistakes"]
+            for mistake in task["mistakes"]
         )
         reference = {
-            case: {part: loaded(said) for part, said in parts.items()}
-            for case, parts in one["reference"].items()
+            case: {part: loaded(reference) for part, reference in parts.items()}
+            for case, parts in task["reference"].items()
         }
-        cases = {case: loaded(inputs) for case, inputs in one["cases"].items()}
-        parts = tuple(Part(**part) for part in one["parts"])
         tasks[id] = TaskKey(
             id,
-            parts,
-            one["probe"],
-            cases,
-            tuple(one.get("hidden", ())),
-            results(one["right"]),
+            tuple(Part(**part) for part in task["parts"]),
+            task["probe"],
+            {case: loaded(inputs) for case, inputs in task["cases"].items()},
+            tuple(task.get("hidden", ())),
+            results(task["right"]),
             reference,
             mistakes,
         )

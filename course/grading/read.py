@@ -15,8 +15,9 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from course.grading.records import CodeCell, Intake, ProbeCell, Submission
 
 LARGEST = 10 << 20  # bytes of a notebook: answers have a few thousand, pictures up to a million
 AGAIN = "Open it in Jupyter, save it, and hand in the file that Jupyter has saved."
@@ -29,66 +30,22 @@ class Unreadable(ValueError):
     """A submission that cannot be read; the message is for the student."""
 
 
-@dataclass(frozen=True)
-class Submission:
-    """A notebook that was handed in, or why there is none.
-
-    Attributes
-    ----------
-    student : str
-    assignment : str or None
-        None if neither its place, its name nor its cells tell.
-    path : pathlib.Path
-        The notebook, or the archive that it is in.
-    problem : str or None
-        What keeps it from being read, for the student.
-    member : str or None
-        Name inside the archive.
-    """
-
-    student: str
-    assignment: str | None
-    path: Path
-    problem: str | None = None
-    member: str | None = None
-
-    def content(self):
-        """The bytes of the file.
-
-        Raises
-        ------
-        Unreadable
-            If it cannot be read, or should not be.
-        """
-        if self.problem:
-            raise Unreadable(self.problem)
-        return _from_archive(self.path, self.member) if self.member else _from_file(self.path)
-
-
-@dataclass(frozen=True)
-class Intake:
-    """What a submission comes to.
-
-    Attributes
-    ----------
-    cells : list of tuple
-        As `box.Box.run` takes them: ("code", source, grade_id or None) and ("probe", task id).
-        Empty if there is a problem.
-    problem : str or None
-        What keeps the whole notebook from being graded, for the student.
-    notes : dict of str to str
-        For the student, by the grade_id of the cell that it is about.
-    """
-
-    cells: list = field(default_factory=list)
-    problem: str | None = None
-    notes: dict = field(default_factory=dict)
-
-
-# ---------------------------------------------------------------- finding
-
-
 # ---------------------------------------------------------------- reading
+
+
+def content_of(submission):
+    """The bytes of the file that was handed in.
+
+    Raises
+    ------
+    Unreadable
+        If it cannot be read, or should not be.
+    """
+    if submission.problem:
+        raise Unreadable(submission.problem)
+    if submission.member:
+        return _from_archive(submission.path, submission.member)
+    return _from_file(submission.path)
 
 
 def _from_file(path):
@@ -260,7 +217,7 @@ def read(submission, skeleton, known=()):
     if not isinstance(submission, Submission):
         submission = Submission("", None, Path(submission))
     try:
-        cells = parse(submission.content())
+        cells = parse(content_of(submission))
     except Unreadable as error:
         return Intake(problem=str(error))
     released = {identity: cell for cell in skeleton["cells"] if (identity := grade_id(cell))}
@@ -299,35 +256,40 @@ def _another(cells, answers, known):
 
 
 def _rebuilt(released, answers, texts, added):
-    cells, notes = [("code", source, None) for source in added.get(None, ())], {}
+    cells, notes = [CodeCell(source) for source in added.get(None, ())], {}
     for identity, cell in released.items():
+        given = texts.get(identity, [])
         if identity in answers:
-            found = set(texts.get(identity, ()))
-            if len(found) == 1:
-                cells.append(("code", *found, identity))
-            elif found:
-                notes[identity] = (
-                    f"There are {len(texts[identity])} cells for this answer ({identity}), with"
-                    " different text, and nobody can tell which one you mean; none was graded. A"
-                    " copied cell keeps its mark: delete all but one, and hand the notebook in"
-                    " again."
-                )
+            if note := _note_on_answer(identity, given):
+                notes[identity] = note
             else:
-                notes[identity] = (
-                    f"The cell for this answer ({identity}) was not found in your notebook. Copy it"
-                    " from the released notebook, write your answer into it, and hand the notebook"
-                    " in again."
-                )
+                cells.append(CodeCell(given[0], identity))
         elif identity == "self_check":
-            cells.append(("code", NO_CHECKS, identity))
+            cells.append(CodeCell(NO_CHECKS, identity))
         elif identity.startswith("check_"):
-            cells.append(("probe", identity.removeprefix("check_")))
+            cells.append(ProbeCell(identity.removeprefix("check_")))
         elif cell["cell_type"] == "code":
-            cells.append(("code", _source(cell), identity))
-            if any(text.strip() != _source(cell).strip() for text in texts.get(identity, ())):
+            cells.append(CodeCell(_source(cell), identity))
+            if any(text.strip() != _source(cell).strip() for text in given):
                 notes[identity] = (
                     f"The locked cell {identity} was changed; the released one was used. Write what"
                     " you need into a cell of your own."
                 )
-        cells += [("code", source, None) for source in added.get(identity, ())]
-    return Intake(cells, None, notes)
+        cells += [CodeCell(source) for source in added.get(identity, ())]
+    return Intake(tuple(cells), None, notes)
+
+
+def _note_on_answer(identity, given):
+    """What keeps an answer's cells from being one answer; None if nothing does."""
+    if not given:
+        return (
+            f"The cell for this answer ({identity}) was not found in your notebook. Copy it from"
+            " the released notebook, write your answer into it, and hand the notebook in again."
+        )
+    if len(set(given)) > 1:
+        return (
+            f"There are {len(given)} cells for this answer ({identity}), with different text, and"
+            " nobody can tell which one you mean; none was graded. A copied cell keeps its mark:"
+            " delete all but one, and hand the notebook in again."
+        )
+    return None

@@ -49,7 +49,7 @@ def release(names=None, out=EXERCISES, solutions=SOLUTIONS):
 
     Raises
     ------
-    ReleaseError, FileNotFoundError, ValueError
+    ReleaseError, course.grading.tasks.TaskError
         Before anything of that assignment is written.
     """
     folders = []
@@ -289,7 +289,7 @@ def drift(name, out=EXERCISES, solutions=SOLUTIONS, key=None):
         differences.append(f"{folder / notebook}: another text")
     try:
         released = keys.load(folder)
-    except (ValueError, FileNotFoundError) as error:
+    except keys.KeyFilesError as error:
         return [*differences, str(error)]
     if _text(json.loads((folder / "checks.json").read_bytes())) != _text(
         json.loads(files["checks.json"])
@@ -343,7 +343,7 @@ def _other_values(released, made):
 
 
 def _alike_results(new, old, part):
-    values = [one["values"].get(part.name) for one in (new, old)]
+    values = [result.values.get(part.name) for result in (new, old)]
     if values[0] is None or values[1] is None:
         return values[0] is values[1]
     return _alike(*values, part.rtol, part.atol)

@@ -1,5 +1,5 @@
-"""What people read after grading: a feedback page for each student, `grades.csv`, and a summary for
-the instructor.
+"""What people read after grading: a feedback page for each student, `grades.csv`, and for the
+instructor a summary, and each notebook as it was run.
 
 Whatever comes from a student (names, outputs, errors) is text here: Jinja2 escapes it, and the
 pages' own policy forbids all scripts and everything from outside, should that ever fail.
@@ -14,10 +14,16 @@ import re
 import statistics
 import unicodedata
 from collections import Counter, defaultdict
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from course.grading.read import grade_id
+from course.grading.records import BookEntry, ProbeCell
 
 PAGES = Path(__file__).with_name("pages")
 TEXT_LIMIT = 4_000  # characters of one text on a page
@@ -69,38 +75,26 @@ def _environment():
 ENVIRONMENT = _environment()
 
 
-def feedback(result, entries=None):
+def feedback(graded, entries=None):
     """The page that a student gets.
 
     Parameters
     ----------
-    result : mapping
-        As `grade.grade_one` makes it.
-    entries : mapping of str to mapping, optional
-        What the grade book says of each task: "score", "manual", "extra", "comment"
-        (`book.Book.entries`).
+    graded : Graded
+    entries : mapping of str to BookEntry, optional
+        What the grade book says of each task (`book.Book.entries`); by default the points.
 
     Returns
     -------
     str
         HTML: one page, with nothing from outside.
     """
-    entries = entries or {}
-    score = sum(
-        entries.get(task["id"], {}).get("score", task["points"]) for task in result["tasks"]
-    )
-    maximum = sum(task["max"] for task in result["tasks"])
-    stopped = [
-        {"id": cell["id"], "error": _error(cell["error"])}
-        for cell in result["cells"]
-        if cell["error"]
-    ]
+    entries = {task.id: BookEntry(task.points) for task in graded.tasks} | (entries or {})
+    stopped = [{"id": cell.id, "error": _error(cell.error)} for cell in graded.cells]
     return ENVIRONMENT.get_template("feedback.html").render(
-        result=result,
+        graded=graded,
         entries=entries,
-        tasks={task["id"] for task in result["tasks"]},
-        score=score,
-        maximum=maximum,
+        score=sum(entries[task.id].score for task in graded.tasks),
         stopped=stopped[:MOST_ERRORS],
     )
 
@@ -111,9 +105,99 @@ def _error(error):
     What a student's code prints or says in an error may repeat the inputs of hidden cases, which it
     has seen; so may the name of an error of its own.
     """
-    known = isinstance(getattr(builtins, error["type"], None), type)
-    line = f" in line {int(error['line'])}" if error["line"] else ""
-    return (error["type"] if known else "an error") + line
+    known = isinstance(getattr(builtins, error.type, None), type)
+    line = f" in line {error.line}" if error.line else ""
+    return (error.type if known else "an error") + line
+
+
+def autograded(graded, cells, runs, skeleton):
+    """The notebook that was run, with what its cells printed, for an instructor; as text, so that
+    nothing in it is live.
+
+    Parameters
+    ----------
+    graded : Graded
+    cells : iterable of CodeCell and ProbeCell
+        As they were to be run; none of a notebook that was not.
+    runs : iterable of CellRun
+        What came of the code cells, as far as they were run.
+    skeleton : nbformat.NotebookNode
+        The release.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+    """
+    runs, tasks = iter(runs), {f"check_{task.id}": task for task in graded.tasks}
+    released, notebook = [cell for cell in skeleton.cells if grade_id(cell)], []
+
+    def up_to(identity):
+        """The cells of the release before one of them, and that one."""
+        while released:
+            cell = deepcopy(released.pop(0))
+            if cell.cell_type == "code":
+                cell.outputs = _verdict(graded, tasks.get(grade_id(cell)))
+            notebook.append(cell)
+            if grade_id(cell) == identity:
+                return cell
+        return None
+
+    for given in cells:
+        if isinstance(given, ProbeCell):
+            up_to(f"check_{given.task}")
+            continue
+        cell = up_to(given.id) if given.id else None
+        if cell is None:
+            cell = new_code_cell(id=f"added-{len(notebook)}")
+            notebook.append(cell)
+        if given.id != "self_check":
+            cell.source = given.source
+        if run := next(runs, None):
+            cell.outputs = _outputs(run)
+    up_to(None)
+    return new_notebook(cells=notebook, metadata=skeleton.metadata)
+
+
+def _verdict(graded, task):
+    """The output of a check's cell: what the judge says of its task; none if it is no check."""
+    if task is None:
+        return []
+    texts = [graded.message, *(line.message for line in task.lines)]
+    return [_stream("\n".join(filter(None, texts)))] if any(texts) else []
+
+
+def _outputs(run):
+    """The outputs of a cell that was run."""
+    outputs = [_stream(run.text)] if run.text else []
+    if error := run.error:
+        names = {"ename": plain(error.type), "evalue": plain(error.message)}
+        line = f" (line {error.line})" if error.line else ""
+        told = plain(f"{error.type}: {error.message}{line}")
+        outputs.append(new_output("error", **names, traceback=[told]))
+    return outputs
+
+
+def _stream(text):
+    return new_output("stream", name="stdout", text=plain(text))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of `grades.csv`.
+
+    Attributes
+    ----------
+    student, assignment, state : str
+    tasks : dict of str to float
+        Points by task, as they stand in the grade book.
+    max : float
+    """
+
+    student: str
+    assignment: str
+    state: str
+    tasks: dict[str, float]
+    max: float
 
 
 def table(rows):
@@ -121,25 +205,21 @@ def table(rows):
 
     Parameters
     ----------
-    rows : list of mapping
-        "student", "assignment", "state", "points", "max", and "tasks", a mapping of task to points.
+    rows : list of Row
 
     Returns
     -------
     str
     """
-    tasks = list(dict.fromkeys(task for row in rows for task in row["tasks"]))
+    tasks = list(dict.fromkeys(task for row in rows for task in row.tasks))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["student", "assignment", "state", "points", "max", *map(_harmless, tasks)])
     for row in rows:
-        first = [_harmless(row[name]) for name in ("student", "assignment", "state")]
-        points = [number(row["points"]), number(row["max"])]
-        writer.writerow(
-            first
-            + points
-            + [number(row["tasks"][task]) if task in row["tasks"] else "" for task in tasks]
-        )
+        names = [_harmless(text) for text in (row.student, row.assignment, row.state)]
+        points = [number(sum(row.tasks.values())), number(row.max)]
+        by_task = [number(row.tasks[task]) if task in row.tasks else "" for task in tasks]
+        writer.writerow(names + points + by_task)
     return file.getvalue()
 
 
@@ -154,66 +234,70 @@ def _harmless(text):
     )
 
 
+@dataclass
+class _Tally:
+    """What has been counted of one assignment."""
+
+    max: float = 0
+    points: list = field(default_factory=list)
+    tasks: dict = field(default_factory=lambda: defaultdict(list))  # pairs (points, max)
+    mistakes: Counter = field(default_factory=Counter)
+    trouble: list = field(default_factory=list)
+    missing: list = field(default_factory=list)
+    same: dict = field(default_factory=lambda: defaultdict(list))
+
+
 class Summary:
     """Adds up results one after the other, and makes the instructor's page; keeps no notebook."""
 
     def __init__(self):
-        self.assignments = {}
+        self.assignments = defaultdict(_Tally)
 
-    def add(self, result, points):
+    def add(self, graded, points):
         """Count one result.
 
         Parameters
         ----------
-        result : mapping
+        graded : Graded
         points : mapping of str to float
             Of each task, as they stand in the grade book.
         """
-        one = self._of(result["assignment"])
+        tally = self.assignments[graded.assignment]
         total = sum(points.values())
-        one["points"].append(total)
-        one["max"] = sum(task["max"] for task in result["tasks"])
-        for task in result["tasks"]:
-            one["tasks"][task["id"]].append((points[task["id"]], task["max"]))
-            if task["mistake"]:
-                one["mistakes"][task["mistake"], task["id"]] += 1
-        if result["state"] != "ok":
-            row = {
-                "student": result["student"],
-                "state": result["state"],
-                "points": total,
-                "message": result["message"],
-            }
-            one["trouble"].append(row)
-        if result["answers"]:
-            one["same"][result["answers"]].append(result["student"])
+        tally.points.append(total)
+        tally.max = graded.max
+        for task in graded.tasks:
+            tally.tasks[task.id].append((points[task.id], task.max))
+            if task.mistake:
+                tally.mistakes[task.mistake, task.id] += 1
+        if graded.state != "ok":
+            tally.trouble.append(
+                {
+                    "student": graded.student,
+                    "state": graded.state,
+                    "points": total,
+                    "message": graded.message,
+                }
+            )
+        if graded.answers:
+            tally.same[graded.answers].append(graded.student)
 
     def add_missing(self, assignment, student):
         """Count a student whom the grade book knows, but of whom there is no submission."""
-        self._of(assignment)["missing"].append(student)
-
-    def _of(self, assignment):
-        empty = {
-            "points": [],
-            "max": 0,
-            "tasks": defaultdict(list),
-            "mistakes": Counter(),
-            "trouble": [],
-            "missing": [],
-        }
-        return self.assignments.setdefault(assignment, empty | {"same": defaultdict(list)})
+        self.assignments[assignment].missing.append(student)
 
     def page(self):
         """The page as HTML."""
+        tallies = sorted(self.assignments.items())
         return ENVIRONMENT.get_template("summary.html").render(
-            assignments=[_assignment(name, one) for name, one in sorted(self.assignments.items())]
+            assignments=[_assignment(name, tally) for name, tally in tallies]
         )
 
 
-def _assignment(name, one):
+def _assignment(name, tally):
     """The numbers of one assignment, for the page."""
-    points, tasks = one["points"], []
-    for task, pairs in one["tasks"].items():
+    points, tasks = tally.points, []
+    for task, pairs in tally.tasks.items():
         gained, maximum = [got for got, _ in pairs], pairs[0][1]
         full, none = sum(got >= maximum for got in gained), sum(got <= 0 for got in gained)
         row = {
@@ -226,20 +310,20 @@ def _assignment(name, one):
         tasks.append(row | {"some": len(gained) - full - none})
     mistakes = [
         {"name": mistake, "task": task, "count": count}
-        for (mistake, task), count in one["mistakes"].most_common(20)
+        for (mistake, task), count in tally.mistakes.most_common(20)
     ]
     return {
         "name": name,
         "graded": len(points),
-        "max": one["max"],
+        "max": tally.max,
         "mean": statistics.fmean(points or [0]),
         "median": statistics.median(points or [0]),
-        "distribution": _distribution(points, one["max"]),
+        "distribution": _distribution(points, tally.max),
         "tasks": sorted(tasks, key=lambda row: row["mean"] / row["max"] if row["max"] else 1),
         "mistakes": mistakes,
-        "trouble": one["trouble"],
-        "missing": one["missing"],
-        "same": [sorted(group) for group in one["same"].values() if len(group) > 1],
+        "trouble": tally.trouble,
+        "missing": tally.missing,
+        "same": [sorted(group) for group in tally.same.values() if len(group) > 1],
     }
 
 

@@ -69,9 +69,9 @@ class Part:
 
     def __post_init__(self):
         if self.compare not in COMPARE:
-            raise ValueError(f"compare is {self.compare!r}; choose one of {', '.join(COMPARE)}.")
+            raise TaskError(f"compare is {self.compare!r}; choose one of {', '.join(COMPARE)}.")
         if not self.points > 0:
-            raise ValueError(f"points of {self.name!r} are {self.points}; give a number above 0.")
+            raise TaskError(f"points of {self.name!r} are {self.points}; give a number above 0.")
 
 
 @dataclass(frozen=True)
@@ -142,12 +142,12 @@ class Task:
     def __post_init__(self):
         random = [part.name for part in self.parts if part.compare in ("dropped", "accuracy")]
         if random and self.reference is None:
-            raise ValueError(
+            raise TaskError(
                 f"{self.id}: {random[0]!r} is compared with a reference; give the task its"
                 " `reference`."
             )
         if twice := set(self.cases) & set(self.hidden):
-            raise ValueError(
+            raise TaskError(
                 f"{self.id}: {sorted(twice)[0]!r} is both a case and a hidden one; rename one of"
                 " them."
             )
@@ -173,13 +173,13 @@ def load_tasks(folder):
 
     Raises
     ------
-    FileNotFoundError, TaskError
+    TaskError
         If there is no `grader.py`, or its files do not go together; says which task and mistake.
     """
     folder = Path(folder)
     path = folder / "grader.py"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder.name!r} is no assignment: there is no {path}.")
+        raise TaskError(f"{folder.name!r} is no assignment: there is no {path}.")
     spec = importlib.util.spec_from_file_location(f"grader_of_{folder.name}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -321,7 +321,7 @@ def _answers(folder):
     """Sources of the notebook's cells, by their grade_id."""
     path = folder / f"{folder.name}.ipynb"
     if not path.is_file():
-        raise FileNotFoundError(f"{folder.name!r} is no assignment: there is no {path}.")
+        raise TaskError(f"{folder.name!r} is no assignment: there is no {path}.")
     try:
         return {
             cell["metadata"].get("nbgrader", {}).get("grade_id"): "".join(cell["source"])

@@ -150,7 +150,7 @@ def _by_part(returned, part_names, named):
     if len(part_names) == 1:
         return {part_names[0]: returned}
     if isinstance(returned, (tuple, list)) and len(returned) == len(part_names):
-        return dict(zip(part_names, returned))
+        return dict(zip(part_names, returned, strict=True))
     return {}
 
 

@@ -14,7 +14,7 @@ SAYS = {
 
 
 def bands(axes, table, by):
-    """Curves as `plots.curves` draws them, from a tidy table of values, one line for each value of a column; without a legend.
+    """Curves as `plots.curves` draws them, from a tidy table: a line for each value of a column.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
-"""Where the course is published, from its one place, CITATION.cff; and what is made from it: the
-links to Binder and Colab, the lessons' cell for Colab, and the README's BibTeX.
+"""Where the course is published, which CITATION.cff alone says, and what is made from it.
+
+That is the links to Binder and Colab, the lessons' cell for Colab, and the README's BibTeX.
 """
 
 import json

@@ -34,19 +34,16 @@ class PublishError(UserError):
 def mathjax():
     """The program that sets the formulas, as text; it travels inside the deck."""
     try:
-        found = [
-            file
-            for file in files("django-static-mathjax") or []
-            if file.match("es5/tex-svg-full.js")
-        ]
+        installed = files("django-static-mathjax") or []
     except PackageNotFoundError:
-        found = []
-    if not found:
+        installed = []
+    programs = [file for file in installed if file.match("es5/tex-svg-full.js")]
+    if not programs:
         raise PublishError(
             "A deck carries MathJax for its formulas, which is not installed. Say: uv sync"
             ' --inexact --extra site   or: pip install -e ".[site]"'
         )
-    return found[0].locate().read_text(encoding="utf-8")
+    return programs[0].locate().read_text(encoding="utf-8")
 
 
 def find_browser():

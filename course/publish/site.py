@@ -22,6 +22,7 @@ from course.publish.pdf import PublishError, find_browser, mathjax, print_pdf
 ROOT = Path(__file__).resolve().parents[2]
 TITLE = "Batch normalization and dropout"
 GUIDES = ("cheat_sheet", "teaching", "grading")  # the order in the contents
+TO_ADD = ("CONTRIBUTING.md", "notebooks/STYLE.md")
 SHEET = "docs/cheat_sheet.md"
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 GITHUB = "https://github.com/"
@@ -83,7 +84,7 @@ def pages(root=ROOT):
             for path in (root / "docs").glob("*.md")
             if path.stem not in GUIDES
         ),
-        Path("notebooks/STYLE.md"),
+        *map(Path, TO_ADD),
     ]
     return {"index.md": root / "README.md"} | {place.as_posix(): root / place for place in places}
 
@@ -97,7 +98,7 @@ def contents(places):
         "To teach with": [
             place for place in places if place.startswith("docs/") and place != SHEET
         ],
-        "To add to it": ["notebooks/STYLE.md"],
+        "To add to it": list(TO_ADD),
     }
     trees = []
     for caption, part in parts.items():
@@ -137,9 +138,7 @@ def lay_out(folder, repository="", root=ROOT):
 
 
 def files_linked(text, source, root):
-    """The files of the course that a text in Markdown links to, but for solutions, which are not to
-    be public.
-    """
+    """The files of the course that a text links to; solutions are not to be public."""
     linked = {
         (source.parent / link.removeprefix("path:")).resolve() for link, _ in LINK.findall(text)
     }
@@ -156,8 +155,9 @@ def files_linked(text, source, root):
 
 
 def page_of_notebook(notebook, place, folder, repository=""):
-    """A notebook as Sphinx is to read it: where to open it, and pictures and texts among the
-    outputs as part of the text.
+    """A notebook as Sphinx is to read it.
+
+    It says where to open it; pictures and texts among the outputs are part of the text.
 
     Parameters
     ----------
@@ -178,11 +178,10 @@ def page_of_notebook(notebook, place, folder, repository=""):
 
 
 def ways_to_open(notebook, place, repository):
-    """Where a notebook can be run: on Binder and Colab, which fetch it from GitHub, and on one's
-    own machine.
+    """Where a notebook can be run: on Binder and Colab, and on one's own machine.
 
-    Colab has no course until the notebook fetches it: its set-up cell must do so from the same
-    repository.
+    Both fetch it from GitHub. Colab has no course until the notebook fetches it: its set-up cell
+    must do so from the same repository.
     """
     ways = []
     if repository.startswith(GITHUB):
@@ -202,8 +201,7 @@ def ways_to_open(notebook, place, repository):
 
 
 def parts_of_code(cell, names):
-    """A code cell, and behind it what came of it; pictures are written into the next of these
-    files.
+    """A code cell, and behind it what came of it; pictures go into the next of these files.
 
     Headings in an output are none to Sphinx, and its pictures lose their alternative texts: both
     become text cells. What was printed behind them stays an output, of a cell that shows no code.
@@ -265,8 +263,9 @@ def with_verdicts(text, verdicts):
 
 
 def what_is_wrong(warnings):
-    """What Sphinx warns of, without what a release newer than ours calls deprecated: that is for
-    whoever maintains the course, and no reason to have no site.
+    """What Sphinx warns of, without what a release newer than ours calls deprecated.
+
+    That is for whoever maintains the course, and no reason to have no site.
     """
     lines = re.sub(r"\x1b\[[\d;]*m", "", warnings).splitlines()
     return "\n".join(line for line in lines if "deprecated" not in line.lower())
@@ -329,9 +328,9 @@ def build(out, repository="", root=ROOT):
                 warning=warnings,
             )
             app.build()
-        found = what_is_wrong(warnings.getvalue()).replace(f"{source}{os.sep}", "")
-        if found or app.statuscode:
-            raise PublishError(f"Sphinx warns, so the site is not written:\n{found}")
+        problems = what_is_wrong(warnings.getvalue()).replace(f"{source}{os.sep}", "")
+        if problems or app.statuscode:
+            raise PublishError(f"Sphinx warns, so the site is not written:\n{problems}")
         for place, notebook in pages(root).items():
             if place.endswith(".ipynb"):  # to download it as it is in the course
                 shutil.copyfile(notebook, site / "_sources" / place)

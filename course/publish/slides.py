@@ -56,20 +56,21 @@ FORMULA = re.compile(r"(\$\$.+?\$\$)", re.DOTALL)
 
 def sentences(text):
     """The sentences of a paragraph in Markdown."""
-    masked = WHOLE.sub(lambda found: "\0" * len(found[0]), text)
+    masked = WHOLE.sub(lambda match: "\0" * len(match[0]), text)
     cuts = [0]
-    for found in END.finditer(masked):
-        before = text[: found.start()]
+    for match in END.finditer(masked):
+        before = text[: match.start()]
         # Something masked ends a sentence if it holds the full stop itself, and is no label as
         # "**Explain.**" is.
         if re.search(r"[.?!][\"*)]*$", before) and not LABEL.fullmatch(before):
-            cuts.append(found.end())
+            cuts.append(match.end())
     return [text[start:end].rstrip() for start, end in zip(cuts, [*cuts[1:], None], strict=True)]
 
 
 def essence(text):
-    """What a slide shows of a paragraph: a question whole; else its formulas, how it begins, and
-    what is in bold or numbered.
+    """What a slide shows of a paragraph.
+
+    A question whole; else its formulas, how it begins, and what is in bold or numbered.
     """
     if re.search(r"\*\*(Predict|Symptom)\b", text):
         return text
@@ -88,9 +89,7 @@ def essence(text):
 
 
 class Renderer(IPythonRenderer):
-    """Markdown to HTML as nbconvert does it, but for what leads out of the deck, and questions in a
-    frame.
-    """
+    """Markdown to HTML as nbconvert does it, but questions framed and no links out of the deck."""
 
     def __init__(self):
         super().__init__(escape=False, exclude_anchor_links=True)
@@ -133,8 +132,12 @@ CHOICE = re.compile(r"<details><summary>(.*?)</summary>(.*?)</details>", re.DOTA
 
 
 def question(source):
-    """A multiple-choice question: what the room sees, with a tick that a further step shows, and
-    the explanations.
+    """A multiple-choice question.
+
+    Returns
+    -------
+    body, notes : list of str
+        HTML: what the room sees, with a tick that a further step shows, and the explanations.
     """
     choices = CHOICE.findall(source)
     ticked = [f"<li>{choice}{tick(why)}</li>" for choice, why in choices]
@@ -175,8 +178,9 @@ def is_the_point(cell):
 
 
 def results(cell):
-    """The outputs of a cell, as groups of HTML that each fill a slide: a picture with its caption,
-    or printed lines.
+    """The outputs of a cell, as lists of HTML that each fill a slide.
+
+    Such as a picture with its caption, or printed lines.
     """
     groups, picture, printed = [[]], False, ""
     for output in [*cell.outputs, {}]:

@@ -74,12 +74,16 @@ def answers(tmp_path_factory):
             start = time.perf_counter()
             manager, client = topic(name, cwd={str(folder)!r}, env=os.environ | {{"MINE": "yes"}})
             print(time.perf_counter() - start)
-            say(client, "import sys; print('keras' in sys.modules, 'course' in sys.modules, 'course.data' in sys.modules)")
-            say(client, "import os, mine; print(mine.answer, os.environ['MINE'], '/nowhere/of/mine' in sys.path)")
+            say(client, "import sys; names = 'keras', 'course', 'course.data';"
+                        "print(*(name in sys.modules for name in names))")
+            say(client, "import os, mine; print(mine.answer, os.environ['MINE'],"
+                        "'/nowhere/of/mine' in sys.path)")
             say(client, "print(__name__, sys.modules['__main__'].__dict__ is globals())")
-            say(client, "import keras, numpy as np; m = keras.Sequential([keras.layers.Dense(2)]); m.compile('adam', 'mse');"
+            say(client, "import keras, numpy as np; m = keras.Sequential([keras.layers.Dense(2)]);"
+                        "m.compile('adam', 'mse');"
                         "m.fit(np.ones((8, 2)), np.ones((8, 2)), verbose=0); print(len(m.weights))")
-            say(client, "import multiprocessing as mp; p = mp.get_context('fork').Process(target=id, args=(0,));"
+            say(client, "import multiprocessing as mp;"
+                        "p = mp.get_context('fork').Process(target=id, args=(0,));"
                         "p.start(); p.join(); print(p.exitcode)")
             say(client, "print(np.random.random())")
             manager.shutdown_kernel()
@@ -96,7 +100,8 @@ def answers(tmp_path_factory):
 
         asked = "import sys; print('keras' in sys.modules)"
         for name, options in {{
-            "backend": {{"env": os.environ | {{"KERAS_BACKEND": "jax"}}}},  # Keras was imported for another
+            # Keras was imported for another backend, and for other threads.
+            "backend": {{"env": os.environ | {{"KERAS_BACKEND": "jax"}}}},
             "threads": {{"env": os.environ | {{"OMP_NUM_THREADS": "7"}}}},
             "redirected": {{"stderr": open(os.devnull, "w")}},
         }}.items():
@@ -260,7 +265,7 @@ def test_a_failed_import_is_said_once_and_no_kernel_waits_for_it(monkeypatch, ca
 
 @contextmanager
 def course_lab(scratch, **environment):
-    """`course lab` in a session of its own: its process, its address and the headers that it wants."""
+    """`course lab` in a session of its own: its process, its address, the headers that it wants."""
     folders = (
         "JUPYTER_CONFIG_DIR",
         "JUPYTER_RUNTIME_DIR",
@@ -334,7 +339,10 @@ def test_course_lab_starts_warm_kernels_and_leaves_nothing_when_killed(tmp_path)
 
         def answer(client, code):
             lines = []
-            hook = lambda message: lines.append(message["content"].get("text", ""))  # noqa: E731
+
+            def hook(message):
+                lines.append(message["content"].get("text", ""))
+
             reply = client.execute_interactive(code, output_hook=hook, timeout=300)
             return (
                 "".join(lines).strip()

@@ -1,10 +1,10 @@
-"""What a submission costs: plain `nbgrader autograde` beside `course grade` with its box, on the
-same Keras exercise.
+"""What a submission costs with `course grade` and its box, and with plain `nbgrader autograde`.
 
-    .venv/bin/python tests/benchmark_grading.py                  # classes of 30, 100 and 300; about
-    half an hour .venv/bin/python tests/benchmark_grading.py 6 --plain 2      # does it work?
+    .venv/bin/python tests/benchmarks/benchmark_grading.py               # about half an hour
+    .venv/bin/python tests/benchmarks/benchmark_grading.py 6 --plain 2   # does it work?
 
-The class is made of the exercise's right answers, other right answers and typical mistakes. Plain
+Both grade the same Keras exercise, for classes of 30, 100 and 300 unless told otherwise. A class is
+made of the exercise's right answers, other right answers and typical mistakes. Plain
 nbgrader executes each notebook in a fresh kernel, whose check cells run the same probes on the
 public cases; ours on the hidden ones, too. Ours begins each class from nothing: start of the
 workers and of the boxes, the key, and the grade book count. The cost is wall time times processes
@@ -35,9 +35,10 @@ from course.grading.batch import grade
 submissions, out, workers = sys.argv[1:]
 start = time.perf_counter()
 outcome = grade(submissions, out, workers=int(workers))
+wall = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print(json.dumps({
-    "wall": time.perf_counter() - start, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    "graded": len(outcome.graded), "states": outcome.states,
+    "wall": wall, "peak": peak, "graded": len(outcome.graded), "states": outcome.states,
 }))
 """
 

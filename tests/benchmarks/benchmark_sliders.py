@@ -1,5 +1,6 @@
-"""From the move of a slider to the new picture, in a real headless browser: `python
-tests/benchmark_sliders.py`.
+"""From the move of a slider to the new picture, in a real headless browser.
+
+    .venv/bin/python tests/benchmarks/benchmark_sliders.py
 
 Prints, for each explorer, the milliseconds from the key press to the painted picture: through
 JupyterLab, the kernel, the drawing, and back. A benchmark and not a test: it depends on the machine

@@ -1,7 +1,6 @@
-"""How close a sweep comes to (seconds of pure training) / workers: the eight experiments, beside
-plain papermill.
+"""How close a sweep comes to (seconds of pure training) / workers, and how close papermill does.
 
-    .venv/bin/python tests/benchmark_sweep.py [--epochs 20] [--workers 2]
+    .venv/bin/python tests/benchmarks/benchmark_sweep.py [--epochs 20] [--workers 2]
 
 Both execute the same eight runs of the template, with one thread a run: first plain papermill, one
 run after the other, each in a fresh kernel; then `course experiment`. The efficiency of either is

@@ -1,6 +1,6 @@
 """How long a kernel takes until it answers with Keras imported: a warm one, and a normal one.
 
-    .venv/bin/python tests/benchmark_warm.py
+    .venv/bin/python tests/benchmarks/benchmark_warm.py
 
 The first warm kernel waits for the import that the later ones are spared, and is not counted. On a
 system without warm kernels both are normal ones.

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 from course.grading import values
-from course.grading.box.box import Box, BoxError, Limits
+from course.grading.box import Box, BoxError, Limits
+from course.grading.records import CaseResult, CodeCell, Job, Probe, ProbeCell
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux") or shutil.which("bwrap") is None,
@@ -76,10 +77,10 @@ def run(box, *cells, before=(), task="double"):
     """Run cells, with the task probed after those in `before` and at the end."""
     order = []
     for cell in before:
-        order += [("code", cell, None), ("probe", task)]
-    order += [("code", cell, None) for cell in cells] + [("probe", "last" if before else task)]
-    probes = {name: {"source": "", "parts": ["y"], "cases": INPUTS} for name in (task, "last")}
-    report = box.run({"cells": order, "probes": probes})
+        order += [CodeCell(cell), ProbeCell(task)]
+    order += [*map(CodeCell, cells), ProbeCell("last" if before else task)]
+    probes = {name: Probe("", ("y",), INPUTS) for name in (task, "last")}
+    report = box.run(Job(tuple(order), probes))
     assert report.seconds < box.limits.seconds + SLACK
     assert (report.message == "") == (report.state == "ok")
     return report
@@ -88,7 +89,7 @@ def run(box, *cells, before=(), task="double"):
 def points(report, task="double"):
     """How many cases are right, by a judge that only looks at numbers."""
     results = report.results.get(task, {})
-    values = {case: results[case]["values"].get("y") for case in results}
+    values = {case: results[case].values.get("y") for case in results}
     return sum(
         value is not None and np.array_equal(value, 2 * INPUTS[case]["x"])
         for case, value in values.items()
@@ -98,8 +99,8 @@ def points(report, task="double"):
 def said(report):
     """What the last cell has printed, if it ran without an error."""
     assert report.state == "ok", report
-    assert report.cells[-1]["error"] is None, report.cells[-1]
-    return report.cells[-1]["text"].split()
+    assert report.cells[-1].error is None, report.cells[-1]
+    return report.cells[-1].text.split()
 
 
 # ---------------------------------------------------------------- time
@@ -112,9 +113,8 @@ def test_a_loop_costs_its_cell_and_not_the_notebook(box):
         RIGHT,
     )
     assert report.state == "ok"
-    assert (
-        report.cells[0]["error"]["type"] == "TimeoutError" and report.cells[0]["error"]["line"] == 3
-    )
+    error = report.cells[0].error
+    assert (error.type, error.line) == ("TimeoutError", 3)
     assert points(report) == 2
 
 
@@ -122,7 +122,7 @@ def test_a_loop_in_an_answer_costs_its_task(box):
     report = run(box, "import time\ndef last(x):\n    time.sleep(30)", before=[RIGHT])
     assert report.state == "ok"
     assert points(report) == 2
-    assert [result["error"]["type"] for result in report.results["last"].values()] == [
+    assert [result.error.type for result in report.results["last"].values()] == [
         "TimeoutError",
         "TimeoutError",
     ]
@@ -157,7 +157,7 @@ def test_many_slow_cells_are_stopped_by_the_limit_for_all(box):
 
 def test_an_array_that_is_too_large_is_an_error_of_its_cell(box):
     report = run(box, "x = bytearray(2 * 10**9)", RIGHT)
-    assert report.state == "ok" and report.cells[0]["error"]["type"] == "MemoryError"
+    assert report.state == "ok" and report.cells[0].error.type == "MemoryError"
     assert points(report) == 2
 
 
@@ -205,7 +205,8 @@ def test_no_other_world_can_be_made(box):
     code = """
 import ctypes
 c = ctypes.CDLL(None, use_errno=True)
-print(c.unshare(0x10000000), c.unshare(0x20000), c.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, None), c.umount2(b"/tmp", 2))
+first, second = c.unshare(0x10000000), c.unshare(0x20000)
+print(first, second, c.mount(b"tmpfs", b"/tmp", b"tmpfs", 0, None), c.umount2(b"/tmp", 2))
 print(open("/proc/self/status").read().split("CapEff:")[1].split()[0].strip("0") or "none")
 try:
     print(open("/proc/sys/kernel/core_pattern", "r+"))
@@ -244,7 +245,8 @@ def test_nothing_else_can_be_written(patient):
     code = """
 import os
 for folder, folders, files in os.walk("/"):
-    folders[:] = [one for one in folders if os.path.join(folder, one) not in ("/proc", "/dev/shm", os.environ["TMPDIR"])]
+    left_out = ("/proc", "/dev/shm", os.environ["TMPDIR"])
+    folders[:] = [one for one in folders if os.path.join(folder, one) not in left_out]
     if folder.count("/") > 3 and not folder.endswith("site-packages"):
         folders[:] = []  # of Python's many folders not each
     for name in files[:3]:
@@ -342,7 +344,7 @@ subprocess.Popen(["sleep", "{length}"], start_new_session=True)
 
 @pytest.fixture
 def hidden(tmp_path):
-    """Files with a secret: beside the course's own, and where submissions and grade books would be."""
+    """Files with a secret: beside the course's own, and where grade books would be."""
     here = REPOSITORY / f".secret_{os.getpid()}"
     places = [here, tmp_path / "gradebook.db", tmp_path / "submitted" / "bob" / "answer.ipynb"]
     for place in places:
@@ -423,8 +425,10 @@ get_ipython().ast_transformers.append(Change())
 """
     look = """
 import os, builtins, sys, numpy
-print(*[f for f in (os.environ["TMPDIR"], "/dev/shm", os.path.expanduser("~"), ".") if os.path.exists(f + "/left")])
-print(*[name for name in ("LEFT",) if name in os.environ], *[1 for one in (builtins, numpy) if hasattr(one, "left")])
+folders = (os.environ["TMPDIR"], "/dev/shm", os.path.expanduser("~"), ".")
+print(*[folder for folder in folders if os.path.exists(folder + "/left")])
+left = [module for module in (builtins, numpy) if hasattr(module, "left")]
+print(*[name for name in ("LEFT",) if name in os.environ], *left)
 print(*[1 for path in sys.path if path == "left"], *([1] if numpy.ones is None else []))
 """
     run(box, leave)
@@ -470,8 +474,12 @@ def test_there_is_no_network(box, tmp_path):
         threading.Thread(target=accept, daemon=True).start()
     code = f"""
 import socket
-for family, address in ((socket.AF_INET, ("127.0.0.1", {servers[0].getsockname()[1]})), (socket.AF_UNIX, {name!r}),
-                        (socket.AF_UNIX, {str(tmp_path / "s")!r}), (socket.AF_INET, ("1.1.1.1", 53))):
+for family, address in (
+    (socket.AF_INET, ("127.0.0.1", {servers[0].getsockname()[1]})),
+    (socket.AF_UNIX, {name!r}),
+    (socket.AF_UNIX, {str(tmp_path / "s")!r}),
+    (socket.AF_INET, ("1.1.1.1", 53)),
+):
     one = socket.socket(family)
     one.settimeout(0.4)
     try:
@@ -529,7 +537,13 @@ import sys
 frame = sys._getframe()
 while frame:
     for module in [frame.f_globals, vars(frame.f_globals.get("values", sys))]:
-        module["run_case"] = lambda *_: {"defined": True, "values": {"y": True, "points": 2}, "kinds": {}, "returned": "right", "error": None}
+        module["run_case"] = lambda *_: {
+            "defined": True,
+            "values": {"y": True, "points": 2},
+            "kinds": {},
+            "returned": "right",
+            "error": None,
+        }
     frame = frame.f_back
 """
     ),
@@ -569,10 +583,10 @@ def test_no_trick_gains_a_point(box, cheat):
         assert report.state == "ok"
     assert points(report) == 0
     for result in report.results.get("double", {}).values():
-        assert result.keys() == {"defined", "values", "kinds", "returned", "error"}
+        assert type(result) is CaseResult
         assert all(
             type(value) is np.ndarray and value.dtype.kind in "biufcU"
-            for value in result["values"].values()
+            for value in result.values.values()
         )
 
 
@@ -661,9 +675,8 @@ def test_events_without_end_are_cut_off(box):
 def test_a_value_that_is_too_large_has_only_a_kind(box):
     report = run(box, "import numpy as np\ndef double(x):\n    return np.zeros(3 << 20)")
     assert report.state == "ok"
-    assert report.results["double"]["one"]["values"] == {} and report.results["double"]["one"][
-        "kinds"
-    ] == {"y": "ndarray, too large"}
+    result = report.results["double"]["one"]
+    assert result.values == {} and result.kinds == {"y": "ndarray, too large"}
 
 
 def test_output_without_end_is_cut_off(box):
@@ -673,7 +686,6 @@ def test_output_without_end_is_cut_off(box):
     )
     report = run(box, flood, "raise ValueError('z' * 10**7)", RIGHT)
     assert report.state == "ok" and points(report) == 2
-    assert len(report.cells[0]["text"]) < LIMITS.text + 100 and set(
-        report.cells[0]["text"][:100]
-    ) == {"x"}
-    assert len(report.cells[1]["error"]["message"]) <= values.LONGEST_MESSAGE
+    text = report.cells[0].text
+    assert len(text) < LIMITS.text + 100 and set(text[:100]) == {"x"}
+    assert len(report.cells[1].error.message) <= values.LONGEST_MESSAGE

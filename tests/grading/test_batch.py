@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -29,9 +30,11 @@ from nbgrader import api, plugins  # noqa: E402
 
 from course.app import cli
 from course.app.cli import lessons as commands
+from course.grading import assignment, keys, release, report
 from course.grading import batch as grading
-from course.grading import keys, release, report
 from course.grading.book import Book, BookError  # noqa: E402
+from course.grading.records import Graded
+from course.grading.tasks import TaskError
 from course.lab.cluster import ClusterError
 
 pytestmark = pytest.mark.skipif(
@@ -290,7 +293,7 @@ def found(out):
 
 
 # What a batch makes
-# ----------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def test_every_kind_of_submission_gets_its_grade(graded):
@@ -395,20 +398,13 @@ def test_text_that_a_spreadsheet_would_compute_is_made_harmless(graded):
     "name", ["=1+2", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r=1", "\n=1", "\x00=1", "＝1"]
 )
 def test_no_name_is_a_formula(name):
-    row = {
-        "student": name,
-        "assignment": "a",
-        "state": "ok",
-        "points": 1,
-        "max": 2,
-        "tasks": {"task": 1},
-    }
+    row = report.Row(name, "a", "ok", {"task": 1}, 2)
     _, (cell, *_) = csv.reader(io.StringIO(report.table([row])))
     assert not cell.strip().startswith(("=", "+", "-", "@", "＝"))
 
 
 # nbgrader's own tools
-# --------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def test_nbgraders_grade_book_and_exporter_read_it(graded, tmp_path):
@@ -473,7 +469,7 @@ def test_nbgraders_feedback_of_a_hostile_notebook_is_not_live(copied):
 
 
 # Again
-# -----------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_graded_twice(copied, solutions):
@@ -484,6 +480,51 @@ def test_nothing_is_graded_twice(copied, solutions):
     )  # nobody is asked
     assert (len(outcome.graded), len(outcome.present)) == (0, len(EXPECTED))
     assert (out / "grades.csv").read_bytes() == before
+
+
+def test_results_of_another_version_are_graded_again_and_that_is_said(copied, solutions, cluster):
+    submissions, out = copied
+    before = (out / "grades.csv").read_bytes()
+    old, damaged = (out / "results" / name / NAME / "result.json" for name in ("ada", "bob"))
+    content = json.loads(old.read_text())
+    del content["format"]  # as of before there were records
+    old.write_text(json.dumps(content))
+    damaged.write_text("{")
+    options = "--scheduler", cluster, "--timeout", "4", "--solutions", solutions
+    done = command(submissions, out, *options)
+    assert done.exit_code == 0, done.output
+    assert "1 graded again: The result is of another version of the course." in done.output
+    assert f"1 graded again: The result {damaged} is damaged" in done.output
+    assert "2 graded, 7 were graded already" in done.output
+    assert (out / "grades.csv").read_bytes() == before
+    assert [Graded.load(path).student for path in (old, damaged)] == ["ada", "bob"]
+
+
+def test_a_result_is_read_once(copied, solutions, monkeypatch):
+    submissions, out = copied
+    read = []
+    load = Graded.load
+    monkeypatch.setattr(Graded, "load", lambda path: read.append(path) or load(path))
+    grading.grade(submissions, out, solutions=solutions, timeout=4, scheduler="tcp://127.0.0.1:9")
+    assert sorted(read) == sorted(out.glob("results/*/*/result.json"))
+
+
+@pytest.mark.parametrize("name", ["report.py", "box/runner.py", "box/a_new_room/any.py"])
+def test_all_code_of_grading_makes_grades_stale(solutions, tmp_path, monkeypatch, name):
+    shutil.copytree(assignment.GRADING, tmp_path / "grading")
+    monkeypatch.setattr(assignment, "GRADING", tmp_path / "grading")
+
+    def fingerprint():
+        settings = {"limits": grading.Limits(), "boxed": True}
+        return grading.Assignment(solutions / NAME, settings, tmp_path).fingerprint
+
+    before = fingerprint()
+    assert fingerprint() == before
+    place = tmp_path / "grading" / name
+    place.parent.mkdir(exist_ok=True)
+    with open(place, "a") as file:
+        file.write("# another line\n")
+    assert fingerprint() != before
 
 
 def enter_by_hand(out, student):
@@ -559,14 +600,15 @@ def test_a_failure_of_the_grader_is_told_and_mended_by_the_next_call(
         and "ZeroDivisionError" in first.output
         and "1 failed by the grader" in first.output
     )
-    assert sorted(row[1] for name, row in found(out).items() if name in ("ada", "zoe")) == [0, 5]
+    rows = sorted(row for name, row in found(out).items() if name in ("ada", "zoe"))
+    assert rows == [("failed", 0, 0, 0), ("ok", 5, 2, 3)]
     second = command(submissions, out, *options)
     assert second.exit_code == 0 and "1 graded, 8 were graded already" in second.output
     assert found(out)["ada"] == found(out)["zoe"] == ("ok", 5, 2, 3)
 
 
 # Killed
-# ----------------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 SLOW = {**RIGHT, "extra": ["import time\ntime.sleep(1)"]}
 DRIVER = """
@@ -629,15 +671,13 @@ def test_a_key_may_be_made_in_another_process(solutions, monkeypatch, tmp_path):
     here = keys.make_key(solutions / NAME, hidden=True)
     assert there.tasks.keys() == here.tasks.keys()
     assert (
-        there.tasks["variance"].right["secret case"]["values"]["value"]
-        == here.tasks["variance"].right["secret case"]["values"]["value"]
+        there.tasks["variance"].right["secret case"].values["value"]
+        == here.tasks["variance"].right["secret case"].values["value"]
     )
-    with pytest.raises(
-        FileNotFoundError, match="no assignment"
-    ):  # what goes wrong there is said here
-        grading._elsewhere(keys.make_key, solutions / "92_none", True)
+    with pytest.raises(TaskError, match="no assignment"):  # what goes wrong there is said here
+        assignment._elsewhere(keys.make_key, solutions / "92_none", True)
     with pytest.raises(grading.GradeError, match="was killed"):
-        grading._elsewhere(os._exit, 1)
+        assignment._elsewhere(os._exit, 1)
 
 
 def test_a_key_is_kept_for_the_next_batch_and_made_anew_when_it_is_damaged_or_old(
@@ -653,7 +693,7 @@ def test_a_key_is_kept_for_the_next_batch_and_made_anew_when_it_is_damaged_or_ol
     def right():
         task = grading.Assignment(folder, {}, tmp_path / "kept").key.tasks["variance"]
         assert task.hidden == ("secret case",)
-        return task.right["secret case"]["values"]["value"]
+        return task.right["secret case"].values["value"]
 
     assert right() == right() and len(made) == 1
     ((place,),) = [list((tmp_path / "kept").iterdir())]
@@ -666,12 +706,12 @@ def test_a_key_is_kept_for_the_next_batch_and_made_anew_when_it_is_damaged_or_ol
     assert len(made) == 3 and [*(tmp_path / "kept").iterdir()] != [place]
     (folder / "mistakes.toml").write_text(MISTAKES.replace("ddof=1", "ddof=2"))
     assert right() == before and len(made) == 4
-    monkeypatch.setattr(grading, "_versions", lambda: {"numpy": "another"})
+    monkeypatch.setattr(assignment, "_versions", lambda: {"numpy": "another"})
     assert right() == before and len(made) == 5
 
 
 # Where it stops
-# --------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def test_without_a_box_it_refuses(tmp_path, out, solutions, released, monkeypatch):
@@ -713,7 +753,7 @@ def test_one_batch_at_a_time(out):
 
 
 # Layouts and points
-# ----------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_flat_folder_and_a_zip(tmp_path, out, solutions, released, cluster):
@@ -747,10 +787,10 @@ def test_points_and_tasks_may_change_after_grading(copied, solutions, released, 
         ].metadata.nbgrader.grade_id = "check_spread"  # one task gone, a new one there
         notebook.cells[-2].metadata.nbgrader.grade_id = "spread"
         book.prepare(NAME, notebook, {"check_centred": 4, "check_spread": 1})
-        result = json.loads((out / "results" / "bob" / NAME / "result.json").read_text())
-        result["tasks"][1]["id"] = "spread"
-        book.record([result])
-        assert {name: one["score"] for name, one in book.entries(NAME, "bob").items()} == {
+        result = Graded.load(out / "results" / "bob" / NAME / "result.json")
+        centred, variance = result.tasks
+        book.record([replace(result, tasks=(centred, replace(variance, id="spread")))])
+        assert {name: entry.score for name, entry in book.entries(NAME, "bob").items()} == {
             "centred": 1.75,
             "spread": 3,
         }

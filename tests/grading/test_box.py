@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from course.grading import values
+from course.grading.box import Box, BoxError, Limits, runner
 from course.grading.box import box as box_module
-from course.grading.box import runner
-from course.grading.box.box import Box, BoxError, Limits
+from course.grading.records import CodeCell, Job, Probe, ProbeCell, RaisedError
 
 boxable = pytest.mark.skipif(
     not sys.platform.startswith("linux") or shutil.which("bwrap") is None,
@@ -47,17 +47,14 @@ def job(*cells, **probes):
     parts and source of the probe.
     """
     order = [
-        ("probe", *cell) if isinstance(cell, tuple) else ("code", cell, f"cell_{number}")
+        ProbeCell(*cell) if isinstance(cell, tuple) else CodeCell(cell, f"cell_{number}")
         for number, cell in enumerate(cells)
     ]
     cases = {"small": {"x": np.arange(3.0)}, "scalar": {"x": 2}}
-    return {
-        "cells": order,
-        "probes": {
-            task: {"source": source, "parts": parts, "cases": cases}
-            for task, (parts, source) in probes.items()
-        },
-    }
+    return Job(
+        tuple(order),
+        {task: Probe(source, tuple(parts), cases) for task, (parts, source) in probes.items()},
+    )
 
 
 # ---------------------------------------------------------------- notebooks
@@ -76,13 +73,13 @@ def test_values_come_back_at_the_place_of_each_probe(started):
     )
     assert (report.state, report.message) == ("ok", "")
     assert list(report.results) == ["f"]
-    assert report.results["f"]["small"]["values"]["y"].tolist() == [0, 3, 6]  # the later of two
+    assert report.results["f"]["small"].values["y"].tolist() == [0, 3, 6]  # the later of two
     report = started.run(job("def f(x):\n    return 2 * x, 'ten'", ("f",), f=(["y", "text"], "")))
     small, scalar = report.results["f"]["small"], report.results["f"]["scalar"]
-    assert small["values"]["y"].tolist() == [0, 2, 4] and small["values"]["text"] == "ten"
-    assert small["kinds"] == {"y": "ndarray", "text": "str"} and scalar["kinds"]["y"] == "int"
-    assert small["returned"] == "tuple of 2" and small["error"] is None and small["defined"]
-    assert [cell["id"] for cell in report.cells] == ["cell_0"]
+    assert small.values["y"].tolist() == [0, 2, 4] and small.values["text"] == "ten"
+    assert small.kinds == {"y": "ndarray", "text": "str"} and scalar.kinds["y"] == "int"
+    assert small.returned == "tuple of 2" and small.error is None and small.defined
+    assert [cell.id for cell in report.cells] == ["cell_0"]
 
 
 def test_a_cell_that_fails_stops_nothing(started):
@@ -97,15 +94,13 @@ def test_a_cell_that_fails_stops_nothing(started):
         )
     )
     assert report.state == "ok"
-    errors = [
-        cell["error"] and (cell["error"]["type"], cell["error"]["line"]) for cell in report.cells
-    ]
+    errors = [cell.error and (cell.error.type, cell.error.line) for cell in report.cells]
     assert (
         errors[:2] == [("ZeroDivisionError", 2), ("SyntaxError", 1)]
         and errors[2][0] == "SystemExit"
         and errors[3] is None
     )
-    assert report.results["f"]["small"]["values"]["y"] == 1
+    assert report.results["f"]["small"].values["y"] == 1
 
 
 def test_an_error_in_an_answer_is_told_with_its_line(started):
@@ -117,12 +112,8 @@ def test_an_error_in_an_answer_is_told_with_its_line(started):
             f=(["y"], ""),
         )
     )
-    assert report.results["f"]["small"]["error"] == {
-        "type": "ValueError",
-        "message": "no",
-        "line": 3,
-    }
-    assert report.results["f"]["small"]["values"] == {}
+    assert report.results["f"]["small"].error == RaisedError("ValueError", "no", 3)
+    assert report.results["f"]["small"].values == {}
 
 
 def test_what_a_notebook_can_do_works(started):
@@ -152,15 +143,14 @@ def test_what_a_notebook_can_do_works(started):
     ]
     report = started.run(job(*cells))
     assert report.state == "ok"
-    errors = [cell["error"] for cell in report.cells]
+    errors = [cell.error for cell in report.cells]
     assert errors[:8] == [None] * 8
-    texts = [cell["text"] for cell in report.cells]
-    for text, expected in zip(
-        texts, ["hello", "[]", "shown", "Wall time", "from the shell", "", "[1]", "[2]"]
-    ):
-        assert expected in text
+    texts = [cell.text for cell in report.cells]
+    expected = ["hello", "[]", "shown", "Wall time", "from the shell", "", "[1]", "[2]"]
+    for text, part in zip(texts[:8], expected, strict=True):
+        assert part in text
     assert "careful" in texts[0] and "25" in texts[0] and "Warning" not in texts[1]
-    assert errors[9]["type"] == "EOFError" and "input()" in errors[9]["message"]
+    assert errors[9].type == "EOFError" and "input()" in errors[9].message
 
 
 def test_random_numbers_are_the_same_each_time_and_in_each_case(started):
@@ -169,11 +159,9 @@ def test_random_numbers_are_the_same_each_time_and_in_each_case(started):
         " f(x):\n    return np.random.rand()"
     )
     reports = [started.run(job(cells, ("f",), f=(["y"], ""))) for _ in range(2)]
-    assert reports[0].cells == reports[1].cells and reports[0].cells[0]["text"]
+    assert reports[0].cells == reports[1].cells and reports[0].cells[0].text
     values = {
-        float(result["values"]["y"])
-        for report in reports
-        for result in report.results["f"].values()
+        float(result.values["y"]) for report in reports for result in report.results["f"].values()
     }
     assert len(values) == 1
 
@@ -187,16 +175,13 @@ def test_a_probe_of_its_own_looks_names_up(started):
         job("def make(x):\n    return x + 1\nother = [1, 2]", ("make",), make=(["y", "z"], source))
     )
     result = report.results["make"]["scalar"]
-    assert (
-        result["values"]["y"] == 3
-        and result["values"]["z"].tolist() == [1, 2]
-        and result["kinds"] == {"y": "int", "z": "list of 2"}
-    )
+    assert result.values["y"] == 3 and result.values["z"].tolist() == [1, 2]
+    assert result.kinds == {"y": "int", "z": "list of 2"}
 
 
 def test_what_is_not_defined_is_said(started):
     report = started.run(job("1", ("f",), f=(["y"], "")))
-    assert report.results["f"]["small"] == {
+    assert report.results["f"]["small"].to_dict() == {
         "defined": False,
         "values": {},
         "kinds": {},
@@ -207,9 +192,8 @@ def test_what_is_not_defined_is_said(started):
 
 def test_text_that_no_file_takes_is_mended(started):
     report = started.run(job("print('\\ud800 \\x1b[31m \\0 \u00fc')\nraise ValueError('\\ud800')"))
-    assert (
-        report.cells[0]["text"] == "? [31m  \u00fc\n" and report.cells[0]["error"]["message"] == "?"
-    )
+    (cell,) = report.cells
+    assert cell.text == "? [31m  \u00fc\n" and cell.error.message == "?"
 
 
 def test_a_box_that_was_killed_is_there_again(started):
@@ -239,14 +223,17 @@ def test_whoever_interrupts_finds_an_empty_box(started):
     finally:
         signal.signal(signal.SIGALRM, before)
     report = started.run(job("x"))
-    assert report.state == "ok" and report.cells[0]["error"]["type"] == "NameError"
+    assert report.state == "ok" and report.cells[0].error.type == "NameError"
 
 
 def test_large_jobs_and_results_pass(started):
     inputs = np.random.default_rng(0).normal(size=(500, 1000))
-    one = job("def f(x):\n    return x[::-1]", ("f",), f=(["y"], ""))
-    one["probes"]["f"]["cases"] = {"large": {"x": inputs}}
-    assert np.array_equal(started.run(one).results["f"]["large"]["values"]["y"], inputs[::-1])
+    large = Job(
+        (CodeCell("def f(x):\n    return x[::-1]"), ProbeCell("f")),
+        {"f": Probe("", ("y",), {"large": {"x": inputs}})},
+    )
+    report = started.run(large)
+    assert np.array_equal(report.results["f"]["large"].values["y"], inputs[::-1])
 
 
 @posix
@@ -340,21 +327,21 @@ def test_a_notebook_with_keras_is_trained_and_asked():
         pytest.skip(str(error))
     for report in reports:
         assert report.state == "ok"
-        assert [cell["error"] and cell["error"]["type"] for cell in report.cells] == [
+        assert [cell.error and cell.error.type for cell in report.cells] == [
             "ModuleNotFoundError",
             None,
             None,
         ]
         result = report.results["build"]["small"]
-        assert result["error"] is None
-        assert result["kinds"] == {
+        assert result.error is None
+        assert result.kinds == {
             "y": "tensor",
             "weights": "ndarray",
             "loss": "float",
             "names": "list of 2",
         }
-        assert result["values"]["names"].tolist() == ["Dense", "BatchNormalization"]
-    first, second = (report.results["build"]["small"]["values"] for report in reports)
+        assert result.values["names"].tolist() == ["Dense", "BatchNormalization"]
+    first, second = (report.results["build"]["small"].values for report in reports)
     for name in ("y", "weights", "loss"):
         np.testing.assert_array_equal(first[name], second[name])
 

@@ -3,7 +3,6 @@ end; then its pages in a browser.
 """
 
 import csv
-import json
 import re
 import shutil
 import sys
@@ -21,6 +20,7 @@ from course.app import cli
 from course.grading import batch as grading
 from course.grading import keys, release
 from course.grading.judge import judge  # noqa: E402
+from course.grading.records import Graded  # noqa: E402
 from course.grading.tasks import load_tasks  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
@@ -140,8 +140,8 @@ def test_every_score_is_as_predicted(graded):
 def test_every_mistake_is_named(graded):
     out, expected = graded
     for student, (name, _, mistakes) in expected.items():
-        result = json.loads((out / "results" / student / name / "result.json").read_text())
-        named = {task["id"]: task["mistake"] for task in result["tasks"] if task["mistake"]}
+        graded = Graded.load(out / "results" / student / name / "result.json")
+        named = {task.id: task.mistake for task in graded.tasks if task.mistake}
         assert named == {id: mistake.name for id, mistake in mistakes.items()}, student
 
 

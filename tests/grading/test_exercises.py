@@ -16,8 +16,9 @@ import pytest
 from nbclient import NotebookClient
 
 from course.grading import keys, prove, release
-from course.grading.box.box import Box
+from course.grading.box import Box
 from course.grading.judge import judge
+from course.grading.records import CodeCell, Job, Probe, ProbeCell
 from course.grading.tasks import load_tasks
 
 NAMES = release.assignments()
@@ -87,20 +88,18 @@ def graded(boxes):
 
     def run(name, id, source):
         key = whole_key(name).tasks[id]
-        cells = [("code", above, None) for above in above_answer(name, id)] + [
-            ("code", source, id),
-            ("probe", id),
-        ]
-        probe = {
-            "source": key.probe,
-            "parts": [part.name for part in key.parts],
-            "cases": key.cases,
-        }
-        report = boxes(imports_keras(name)).run({"cells": cells, "probes": {id: probe}})
+        above = map(CodeCell, above_answer(name, id))
+        cells = (*above, CodeCell(source, id), ProbeCell(id))
+        report = boxes(imports_keras(name)).run(Job(cells, {id: probe_of(key)}))
         assert report.state == "ok", report.message
         return judge(key, report.results.get(id, {}))
 
     return run
+
+
+def probe_of(key):
+    """What the box gets of a task."""
+    return Probe(key.probe, tuple(part.name for part in key.parts), key.cases)
 
 
 def above_answer(name, id):
@@ -209,14 +208,11 @@ def test_the_untouched_release_scores_0(name, boxes):
     for cell in release.release_notebook(release.SOLUTIONS / name).cells:
         id = keys.grade_id(cell) or ""
         if id.startswith("check_"):
-            cells.append(("probe", id.removeprefix("check_")))
+            cells.append(ProbeCell(id.removeprefix("check_")))
         elif cell.cell_type == "code" and id != "self_check":
-            cells.append(("code", cell.source, id))
-    probes = {
-        id: {"source": task.probe, "parts": [part.name for part in task.parts], "cases": task.cases}
-        for id, task in key.tasks.items()
-    }
-    report = boxes(imports_keras(name)).run({"cells": cells, "probes": probes})
+            cells.append(CodeCell(cell.source, id))
+    probes = {id: probe_of(task) for id, task in key.tasks.items()}
+    report = boxes(imports_keras(name)).run(Job(tuple(cells), probes))
     assert report.state == "ok", report.message
     results = {id: judge(task, report.results[id]) for id, task in key.tasks.items()}
     assert {id: result.points for id, result in results.items()} == dict.fromkeys(key.tasks, 0)

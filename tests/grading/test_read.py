@@ -11,7 +11,8 @@ import zipfile
 import pytest
 
 from course.grading.find import IntakeError, find_submissions
-from course.grading.read import NO_CHECKS, Submission, read
+from course.grading.read import NO_CHECKS, content_of, read
+from course.grading.records import CodeCell, ProbeCell, Submission
 
 KNOWN = {"02_batch_norm": {"forward", "backward"}, "04_dropout": {"drop"}}
 
@@ -50,14 +51,14 @@ SKELETON = {
         cell('check("backward")', "check_backward", grade=True, locked=True),
     ],
 }
-REBUILT = [
-    ("code", "import numpy as np", "setup"),
-    ("code", NO_CHECKS, "self_check"),
-    ("code", "F", "forward"),
-    ("probe", "forward"),
-    ("code", "B", "backward"),
-    ("probe", "backward"),
-]
+REBUILT = (
+    CodeCell("import numpy as np", "setup"),
+    CodeCell(NO_CHECKS, "self_check"),
+    CodeCell("F", "forward"),
+    ProbeCell("forward"),
+    CodeCell("B", "backward"),
+    ProbeCell("backward"),
+)
 
 
 def answered(**answers):
@@ -155,17 +156,16 @@ def test_cells_of_ones_own_stay_at_their_place(take):
     cells.append(cell("last"))
     cells.append(cell("  \n"))
     expected = list(REBUILT)
-    expected[3:3] = [("code", "after forward", None), ("code", "and again", None)]
-    assert take(notebook).cells == [("code", "first", None), *expected, ("code", "last", None)]
+    expected[3:3] = [CodeCell("after forward"), CodeCell("and again")]
+    assert take(notebook).cells == (CodeCell("first"), *expected, CodeCell("last"))
 
 
 def test_a_lost_answer_costs_its_task_only(take):
     notebook = answered()
     notebook["cells"].remove(by_id(notebook, "backward"))
     result = take(notebook)
-    assert result.problem is None and result.cells == [
-        one for one in REBUILT if one[-1] != "backward" or one[0] == "probe"
-    ]
+    assert result.problem is None
+    assert result.cells == tuple(cell for cell in REBUILT if cell != CodeCell("B", "backward"))
     assert (
         list(result.notes) == ["backward"]
         and "Copy it from the released notebook" in result.notes["backward"]
@@ -176,8 +176,8 @@ def test_of_two_answers_none_is_chosen(take):
     notebook = answered()
     notebook["cells"].append(cell("F2", "forward"))
     result = take(notebook)
-    assert ("code", "B", "backward") in result.cells and not any(
-        one[1] in ("F", "F2") for one in result.cells
+    assert CodeCell("B", "backward") in result.cells and not any(
+        isinstance(cell, CodeCell) and cell.source in ("F", "F2") for cell in result.cells
     )
     assert list(result.notes) == ["forward"] and "delete all but one" in result.notes["forward"]
     notebook["cells"][-1]["source"] = "F"
@@ -242,7 +242,7 @@ BROKEN = {
 def test_what_is_no_notebook_is_told_in_plain_words(take, name):
     content, expected = BROKEN[name]
     result = take(content)
-    assert expected in result.problem and result.cells == []
+    assert expected in result.problem and result.cells == ()
     assert (
         result.problem.endswith(".")
         and "Traceback" not in result.problem
@@ -494,5 +494,5 @@ def test_a_student_with_other_files_has_one_submission(tmp_path):
     put(tmp_path, "ada/02_batch_norm.ipynb")
     (tmp_path / "ada" / "data.csv").write_text("1")
     found = find_submissions(tmp_path, known=KNOWN)
-    assert pairs(found) == [("ada", "02_batch_norm")] and found[0].content() == NOTEBOOK
+    assert pairs(found) == [("ada", "02_batch_norm")] and content_of(found[0]) == NOTEBOOK
     assert isinstance(found[0], Submission)

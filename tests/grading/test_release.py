@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from course.app import cli
 from course.grading import check as own_check
 from course.grading import keys, prove, release
+from course.grading.records import Line, TaskGrade
 
 NAME = "90_made_up"
 ANSWER = '''def normalized(x, epsilon=1e-3):
@@ -184,6 +185,10 @@ def test_all_assignments_are_released_if_none_is_named(made, tmp_path):
     assert release.release(out=tmp_path, solutions=made[0]) == [tmp_path / NAME]
 
 
+def plain(results):
+    return {case: result.to_dict() for case, result in results.items()}
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_a_key_comes_back_as_it_was_written(made, tmp_path, hidden):
     key = keys.make_key(made[0] / NAME, hidden=hidden)
@@ -197,11 +202,11 @@ def test_a_key_comes_back_as_it_was_written(made, tmp_path, hidden):
         assert [(one.name, one.hint) for one in other.mistakes] == [
             (one.name, one.hint) for one in task.mistakes
         ]
+        np.testing.assert_equal((other.cases, other.reference), (task.cases, task.reference))
+        np.testing.assert_equal(plain(other.right), plain(task.right))
         np.testing.assert_equal(
-            (other.cases, other.right, other.reference), (task.cases, task.right, task.reference)
-        )
-        np.testing.assert_equal(
-            [one.results for one in other.mistakes], [one.results for one in task.mistakes]
+            [plain(mistake.results) for mistake in other.mistakes],
+            [plain(mistake.results) for mistake in task.mistakes],
         )
 
 
@@ -504,9 +509,7 @@ def test_the_table_in_jupyter_is_escaped(check):
 
 
 def _result(message):
-    from course.grading.judge import Line, TaskResult
-
-    return TaskResult(0, 1, [Line("<b>y</b>", 0, 1, message, "value")], None)
+    return TaskGrade("normalized", 0, 1, (Line("<b>y</b>", 0, 1, message, "value"),))
 
 
 def test_not_yet_is_one_line_without_a_traceback():
@@ -518,20 +521,20 @@ def test_not_yet_is_one_line_without_a_traceback():
 def test_missing_and_damaged_checks_are_told_apart(copied, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert own_check.find_exercise(NAME) == copied
-    with pytest.raises(FileNotFoundError, match="checks of '91_none' were not found"):
+    with pytest.raises(keys.KeyFilesError, match="checks of '91_none' were not found"):
         own_check.checks("91_none")
     (copied / "checks.npz").write_bytes(b"PK damaged")
-    with pytest.raises(ValueError, match="cannot be read.*Copy the whole folder"):
+    with pytest.raises(keys.KeyFilesError, match="cannot be read.*Copy the whole folder"):
         own_check.checks(NAME)
     (copied / "checks.npz").unlink()
-    with pytest.raises(FileNotFoundError, match="Copy the whole folder"):
+    with pytest.raises(keys.KeyFilesError, match="Copy the whole folder"):
         own_check.checks(NAME)
     content = json.loads((copied / "checks.json").read_text())
     (copied / "checks.json").write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(ValueError, match="another version"):
+    with pytest.raises(keys.KeyFilesError, match="another version"):
         own_check.checks(NAME)
     (copied / "checks.json").write_text("{")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(keys.KeyFilesError, match="cannot be read"):
         own_check.checks(NAME)
 
 
@@ -539,5 +542,5 @@ def test_the_checks_of_another_exercise_are_not_taken(copied, monkeypatch):
     other = copied.rename(copied.with_name("92_other"))
     (other / f"{NAME}.ipynb").unlink()
     monkeypatch.chdir(other)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(keys.KeyFilesError):
         own_check.find_exercise(NAME)

@@ -2,6 +2,9 @@
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -69,6 +72,17 @@ def test_a_lesson_imports_from_the_helper_and_the_explorers(path):
 @pytest.mark.parametrize("source", ["import course.lab.plan", "def f():\n from course import lab"])
 def test_the_check_of_imports_notices_a_folder(source):
     assert rooms_of(imported(source)) == {"lab"}
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_ruff_has_nothing_to_say(command):
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent))
+    if not ruff:
+        pytest.skip("ruff is not in this environment: python3 run.py test")
+    done = subprocess.run(
+        [ruff, *command, "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("pattern", SLOW)

@@ -22,11 +22,13 @@ LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 LEDGER = "11_the_ledger.ipynb"
 # What texts on the subject say. A claim that turns out badly must not vanish from here.
 IDS = """
-    formula undo epsilon per-channel ics-cause higher-lr faster initialisation depth mild-regulariser
-    inference-deterministic small-batch small-batch-threshold placement-bn classic-scaling expectation ensemble overfit
-    co-adaptation rate-sweep data-size conv-dropout dropout-off eval-mode eval-mode-afterwards momentum-steps
-    train-loss-mode variance-shift bn-before-dropout dropout-last redundant interaction both-solve both-then-more mc-dropout
-    E1 E2 E3 E4 E5 E6 E7 E8 E8-best E8-number resnet-152 recurrent layer-norm-features leakage norm-transformer determinism
+    formula undo epsilon per-channel ics-cause higher-lr faster initialisation depth
+    mild-regulariser inference-deterministic small-batch small-batch-threshold placement-bn
+    classic-scaling expectation ensemble overfit co-adaptation rate-sweep data-size conv-dropout
+    dropout-off eval-mode eval-mode-afterwards momentum-steps train-loss-mode variance-shift
+    bn-before-dropout dropout-last redundant interaction both-solve both-then-more mc-dropout E1
+    E2 E3 E4 E5 E6 E7 E8 E8-best E8-number resnet-152 recurrent layer-norm-features leakage
+    norm-transformer determinism
 """.split()
 VERDICTS = {"holds", "does not hold", "depends", "undecided"}
 

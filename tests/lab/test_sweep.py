@@ -48,7 +48,8 @@ while Path(folder, f"hold_{name}").exists() or Path(folder, "hold_all").exists()
 if Path(folder, f"fail_{name}").exists():
     raise ValueError("as asked")
 shutil.copy(Path(folder, "history.parquet"), save_to)
-Path(save_to, "row.json").write_text(json.dumps({"metrics": {"score": seed + 0.5}, "provenance": {"backend": "none"}}))
+row = {"metrics": {"score": seed + 0.5}, "provenance": {"backend": "none"}}
+Path(save_to, "row.json").write_text(json.dumps(row))
 """
 # The command `course`, with another template and an experiment more.
 DRIVER = """
@@ -59,7 +60,8 @@ from course.app import cli
 
 plan.TEMPLATES = Path(__file__).parent
 trial.PARAMETERS["tiny"] = {"dataset": "fashion_mnist", "seed": 0, "letter": "a", "folder": ""}
-plan.EXPERIMENTS["tiny"] = catalogue.Experiment("?", {"a": {}, "b": {"letter": "b"}}, seeds=2, template="tiny")
+arms = {"a": {}, "b": {"letter": "b"}}
+plan.EXPERIMENTS["tiny"] = catalogue.Experiment("?", arms, seeds=2, template="tiny")
 if __name__ == "__main__":
     cli.app(prog_name="course")
 """
@@ -138,7 +140,7 @@ class Place:
         return {name: names.count(name) for name in sorted(set(names))}
 
     def wait_for(self, **starts):
-        """Wait until runs have begun so many times; the kernel's process of each one's last start."""
+        """Wait until runs have begun so many times; the process of each one's last start."""
         wait(
             lambda: all(self.starts().get(name, 0) >= count for name, count in starts.items()),
             f"{starts} to begin",
@@ -202,7 +204,7 @@ def place(tmp_path):
 
 
 # A sweep
-# ----------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 def test_a_failed_run_stops_no_other_and_is_tried_again(place):
@@ -294,7 +296,7 @@ def test_ctrl_c_ends_a_sweep_with_a_sentence(place):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """The address of a real scheduler on this machine with two workers, each a process of its own."""
+    """The address of a real scheduler here with two workers, each a process of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
@@ -430,7 +432,7 @@ def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill
 
 
 # What goes wrong
-# ----------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 def invoke(*arguments):

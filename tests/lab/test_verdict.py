@@ -63,7 +63,7 @@ def fast_bootstrap(monkeypatch):
 
 
 def sweeps_of(kind, truth, seeds, seed=0, repeats=REPEATS):
-    """Made-up contrasts, shape (repeats, seeds), whose true mean is `truth`; standard deviation 1."""
+    """Made-up contrasts of shape (repeats, seeds): mean `truth`, standard deviation 1."""
     return truth + NOISE[kind](np.random.default_rng(seed), (repeats, seeds))
 
 
@@ -179,7 +179,7 @@ def test_a_contrast_that_cannot_be_judged_is_refused(expected, smallest, says):
 
 
 # Verdicts
-# ---------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_what_no_thousand_seeds_decide_gets_no_number():
 
 
 # Pairing
-# ----------------------------------------------------------------------------------------------------
+# ------------------------------------------------------------------------------------------
 
 
 def rows(effect=2.0, seeds=10):

@@ -1,4 +1,4 @@
-"""The check of the multiple-choice questions finds each way in which a lesson can break their form."""
+"""The check of the multiple-choice questions finds each way to break their form."""
 
 import pytest
 from test_lessons import problems_of_quiz

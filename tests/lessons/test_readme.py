@@ -1,16 +1,31 @@
-"""The README tells the truth about the lessons, the picture and the commands."""
+"""The README and the guides tell the truth about the lessons, the picture and the commands."""
 
 import base64
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
+from typer.main import get_command
+
+from course.app import cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+GUIDES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CITATION.cff",
+    ROOT / "pyproject.toml",
+    ROOT / "exercises" / "README.md",
+    ROOT / "notebooks" / "STYLE.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+FOLDERS = "course|data|docs|exercises|notebooks|results|solutions|tests"
+OWN_WORDS = {"test", "torch", "update"}  # of run.py, beside the commands of `course`
 
 
 def row_of(lesson):
@@ -48,6 +63,35 @@ def test_the_picture_is_the_one_of_lesson_00():
     (cell,) = [cell for cell in cells if "overview" in cell.metadata.get("tags", [])]
     (picture,) = [o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
     assert base64.b64decode(picture) == (ROOT / "docs" / "overview.png").read_bytes()
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_a_guide_names_are_there(guide):
+    words = re.findall(rf"(?<![\w/.])(?:{FOLDERS})/[\w./*]*\w", guide.read_text(encoding="utf-8"))
+    missing = [word for word in words if not list(ROOT.glob(word))]
+    # An exercise that the guide invents, and what `course experiment` makes.
+    assert [word for word in missing if "/NN_name" not in word and "/NAME" not in word] == []
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_commands_that_a_guide_names_are_there(guide):
+    text = guide.read_text(encoding="utf-8")
+    words = set(re.findall(r"(?:`|^ *|\./)course ([a-z]+)", text, flags=re.MULTILINE))
+    run = set(re.findall(r"python3 run\.py ([a-z]+)", text))
+    assert words | (run - OWN_WORDS) <= set(get_command(cli.app).commands)
+
+
+def test_the_readme_names_every_environment_variable_of_ours():
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this copy was not made by git")
+    files = [ROOT / name for name in listed.stdout.split() if name.startswith(("course/", "run"))]
+    ours = re.compile(r"\bCOURSE_[A-Z_]+")
+    read = {name for file in files for name in ours.findall(file.read_text(encoding="utf-8"))}
+    table = set(re.findall(r"^\| `(COURSE_\w+)`", README, flags=re.MULTILINE))
+    assert read == table
+    for guide in GUIDES:
+        assert set(ours.findall(guide.read_text(encoding="utf-8"))) <= table, guide.name
 
 
 def test_versions_of_python_agree():

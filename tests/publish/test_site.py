@@ -270,9 +270,12 @@ def small(tmp_path):
     texts = {
         "README.md": "# A course\n\n[one](notebooks/00_one.ipynb) [licence](LICENSE)\n",
         "LICENSE": "free\n",
-        "docs/cheat_sheet.md": "# Cheat sheet\n\n[`formula`](../notebooks/11_the_ledger.ipynb#formula)\n",
+        "docs/cheat_sheet.md": (
+            "# Cheat sheet\n\n[`formula`](../notebooks/11_the_ledger.ipynb#formula)\n"
+        ),
         "exercises/README.md": "# Exercises\n",
         "notebooks/STYLE.md": "# Style\n",
+        "CONTRIBUTING.md": "# Contributing\n",
         "solutions/00_x/grader.py": "secret\n",
     }
     for name, text in texts.items():
@@ -333,7 +336,7 @@ def test_where_no_browser_is_the_sheet_on_paper_is_not_promised(small, tmp_path,
         folder.mkdir()
         site.lay_out(folder, root=small)
         text = (folder / site.SHEET).read_text()
-        assert "#a): *holds*" in text and ("cheat_sheet.pdf" in text) == promised
+        assert "#formula): *holds*" in text and ("cheat_sheet.pdf" in text) == promised
 
 
 def test_other_files_are_not_replaced(tmp_path):
@@ -404,11 +407,25 @@ def set_theme(page, name):
     assert page.evaluate("document.documentElement.dataset.theme") == name.lower()
 
 
+LOOK = """() => {
+    const all = query => [...document.querySelectorAll(query)], images = [...document.images];
+    const source = image => image.src;
+    const text = element => element.textContent.replaceAll(/<math.*?<\\/math>/g, '');
+    return {
+        formulas: all('mjx-container').length,
+        wrong: all('mjx-merror, [data-mjx-error]').map(formula => formula.outerHTML),
+        missing: images.filter(image => !image.complete || !image.naturalWidth).map(source),
+        silent: images.filter(image => !image.alt).map(source),
+        wide: document.documentElement.scrollWidth > innerWidth,
+        text: all('article p, article li, article td')
+            .filter(element => !element.querySelector('code')).map(text).join(' '),
+    };
+}"""
+
+
 @pytest.fixture(scope="module")
 def looks(page, address):
-    """The pages, each looked at once: what failed to load, what is wrong with its formulas and
-    pictures, what axe finds.
-    """
+    """What is wrong with each page: what failed to load, its formulas and pictures, axe's finds."""
     axe = browser.axe()
     failed, errors, found = [], [], {}
     page.on(
@@ -429,15 +446,7 @@ def looks(page, address):
     ]:
         place = place.removesuffix(".ipynb") + ".html"
         open_at(page, address + place)
-        look = page.evaluate("""() => ({
-                formulas: document.querySelectorAll('mjx-container').length,
-                wrong: [...document.querySelectorAll('mjx-merror, [data-mjx-error]')].map(one => one.outerHTML),
-                missing: [...document.images].filter(one => !one.complete || !one.naturalWidth).map(one => one.src),
-                silent: [...document.images].filter(one => !one.alt).map(one => one.src),
-                wide: document.documentElement.scrollWidth > innerWidth,
-                text: [...document.querySelectorAll('article p, article li, article td')]
-                    .filter(one => !one.querySelector('code')).map(one => one.textContent.replaceAll(/<math.*?<\\/math>/g, '')).join(' '),
-            })""")
+        look = page.evaluate(LOOK)
         page.evaluate(browser.ONE_OF_EACH_KIND)
         page.evaluate(axe)
         look["light"] = page.evaluate(browser.RUN_AXE, {})
@@ -532,10 +541,15 @@ def test_the_dark_mode_is_dark_and_stays_and_pictures_keep_their_white_ground(pa
     set_theme(page, "Dark")
     open_at(page, f"{address}{FORMULAS}.html")
     shades = page.evaluate("""() => {
-            const shade = (element, what) => getComputedStyle(element)[what].match(/[\\d.]+/g).slice(0, 3).map(Number);
-            const picture = document.querySelector('figure img'), formula = document.querySelector('mjx-container svg');
-            return {ground: shade(document.body, 'backgroundColor'), text: shade(document.querySelector('article p'), 'color'),
-                formula: shade(formula, 'color'), picture: shade(picture, 'backgroundColor'), filter: getComputedStyle(picture).filter};
+            const style = query => getComputedStyle(document.querySelector(query));
+            const shade = colour => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+            return {
+                ground: shade(style('body').backgroundColor),
+                text: shade(style('article p').color),
+                formula: shade(style('mjx-container svg').color),
+                picture: shade(style('figure img').backgroundColor),
+                filter: style('figure img').filter,
+            };
         }""")
     set_theme(page, "Light")
     assert (

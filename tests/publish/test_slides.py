@@ -260,16 +260,25 @@ def open_deck(page, deck):
 
 
 MEASURE = """() => slides.map(slide => {
-    const body = slide.querySelector('.body'), inside = body.getBoundingClientRect(), parts = [...body.querySelectorAll('*')];
-    const size = query => Math.min(...[...body.querySelectorAll(query)].map(part => parseFloat(getComputedStyle(part).fontSize)));
-    const shown = parts.filter(part => !part.closest('mjx-assistive-mml') && part.getClientRects().length);
+    const body = slide.querySelector('.body'), inside = body.getBoundingClientRect();
+    const all = query => [...body.querySelectorAll(query)];
+    const points = part => parseFloat(getComputedStyle(part).fontSize);
+    const size = query => Math.min(...all(query).map(points));
+    const shown = all('*').filter(
+        part => !part.closest('mjx-assistive-mml') && part.getClientRects().length);
+    const beyond = box => box.width && box.height
+        && (box.left < inside.left - 1 || box.right > inside.right + 1
+            || box.top < inside.top - 1 || box.bottom > inside.bottom + 1);
     return {
         text: body.innerText, left: body.children.length,
-        over: shown.map(part => part.getBoundingClientRect()).filter(box => box.width && box.height
-            && (box.left < inside.left - 1 || box.right > inside.right + 1 || box.top < inside.top - 1 || box.bottom > inside.bottom + 1)).length,
+        over: shown.map(part => part.getBoundingClientRect()).filter(beyond).length,
         page: slide.scrollHeight > 720 || slide.scrollWidth > 1280,
-        type: {p: size('p:not(.caption p)'), caption: size('.caption p'), li: size('li'), code: size('pre.code'), output: size('pre.output'), td: size('td')},
-        pictures: [...body.querySelectorAll('img')].map(one => ({alt: one.alt, drawn: one.complete && one.naturalWidth > 0, height: one.clientHeight})),
+        type: {
+            p: size('p:not(.caption p)'), caption: size('.caption p'), li: size('li'),
+            code: size('pre.code'), output: size('pre.output'), td: size('td'),
+        },
+        pictures: all('img').map(({alt, complete, naturalWidth, clientHeight}) => (
+            {alt, drawn: complete && naturalWidth > 0, height: clientHeight})),
         notes: slide.querySelector('template').innerHTML.length,
     };
 })"""
@@ -277,10 +286,14 @@ MEASURE = """() => slides.map(slide => {
 # Everything that reads as text, in order: as it stands in the file, and as it is laid out. Formulas
 # are left out.
 WORDS = """html => {
-    const words = page => [...page.querySelectorAll('.body :is(.line, tbody tr, li, p, h1, h2, h3)')].map(part => {
+    const texts = '.body :is(.line, tbody tr, li, p, h1, h2, h3)';
+    const formula = /\\$\\$[^]+?\\$\\$|\\$[^$]+\\$/g;
+    const words = page => [...page.querySelectorAll(texts)].map(part => {
         const copy = part.cloneNode(true);
-        copy.querySelectorAll('mjx-container').forEach(formula => formula.remove());
-        return (part.closest('pre') ? copy.textContent : copy.textContent.replace(/\\$\\$[^]+?\\$\\$|\\$[^$]+\\$/g, '')).replace(/\\s+/g, ' ').trim();
+        copy.querySelectorAll('mjx-container').forEach(set => set.remove());
+        const text = copy.textContent;
+        const read = part.closest('pre') ? text : text.replace(formula, '');
+        return read.replace(/\\s+/g, ' ').trim();
     });
     return [words(new DOMParser().parseFromString(html, 'text/html')), words(document)];
 }"""

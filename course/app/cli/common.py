@@ -1,4 +1,4 @@
-"""What the commands share: the application, the console, the progress bar, one sentence for an error."""
+"""What the commands share: the application, the console, the progress bar, errors in a sentence."""
 
 from contextlib import contextmanager
 from pathlib import Path

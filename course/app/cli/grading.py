@@ -1,12 +1,13 @@
 """Commands for instructors: release and grade."""
 
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from course.app.cli.common import app, console, explained, progress_bar
+from course.app.cli.common import app, console, explained, fail, progress_bar
 
 
 @app.command()
@@ -35,21 +36,18 @@ def release(
         solutions, out = solutions or releases.SOLUTIONS, out or releases.EXERCISES
         names = names or releases.assignments(solutions)
         if not names:
-            raise ValueError(
+            fail(
                 f"There are no assignments in {solutions}: each is a folder with a notebook and a"
                 " grader.py."
             )
         differences = []
         for name in names:
             with console.status(f"{name} ..."):
-                found = (
-                    releases.drift(name, out, solutions)
-                    if check
-                    else releases.release([name], out, solutions)
-                )
-            differences += found if check else []
-            if not check:
-                console.print(f"{found[0]}", soft_wrap=True, markup=False)
+                if check:
+                    differences += releases.drift(name, out, solutions)
+                else:
+                    (folder,) = releases.release([name], out, solutions)
+                    console.print(f"{folder}", soft_wrap=True, markup=False)
     for difference in differences:
         console.print(difference, style="red", soft_wrap=True, markup=False)
     if differences:
@@ -126,13 +124,13 @@ def grade(
             def begin(outcome):
                 progress.update(task, total=outcome.total - len(outcome.present))
 
-            def report(result, outcome):
+            def report(graded, outcome):
                 done = len(outcome.graded) + len(outcome.failed)
                 progress.update(task, completed=done)
-                if result["trouble"]:
-                    where = f"{result['student']}, {result['assignment']}"
+                if graded.failed:
+                    where = f"{graded.student}, {graded.assignment}"
                     progress.console.print(
-                        f"{where}: {result['trouble']}", style="red", markup=False, soft_wrap=True
+                        f"{where}: {graded.trouble}", style="red", markup=False, soft_wrap=True
                     )
 
             outcome = grading.grade(
@@ -148,12 +146,21 @@ def grade(
                 begin=begin,
                 report=report,
             )
+    _print_outcome(outcome, out)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _print_outcome(outcome, out):
+    """What a batch did: a line for what is special, and one for all."""
     for name, count in outcome.left_out.items():
         console.print(
             f"{count} left out: {name} is no assignment in solutions/.",
             soft_wrap=True,
             markup=False,
         )
+    for reason, count in Counter(reason for *_, reason in outcome.unread).items():
+        console.print(f"{count} graded again: {reason}", soft_wrap=True, markup=False)
     states = ", ".join(f"{count} {state}" for state, count in outcome.states.items())
     failed = (
         f", {len(outcome.failed)} failed by the grader (run this again)" if outcome.failed else ""
@@ -166,28 +173,18 @@ def grade(
         markup=False,
         style="red" if outcome.failed else None,
     )
-    if outcome.failed:
-        raise typer.Exit(1)
 
 
 @contextmanager
 def explained_grading():
-    """The same for grading, which needs packages of its own."""
+    """One sentence for what the user can mend; grading needs packages of its own, too."""
     try:
         with explained():
             yield
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith(("nbgrader", "course.grading")):
             raise
-        console.print(
+        fail(
             "This needs nbgrader, which the course installs only where exercises are graded: use"
-            ' `python3 run.py grade ...`, or `pip install -e ".[grading]"`.',
-            style="red",
-            soft_wrap=True,
+            ' `python3 run.py grade ...`, or `pip install -e ".[grading]"`.'
         )
-        raise typer.Exit(1) from None
-    except typer.Exit:  # a RuntimeError, too; its sentence has been told
-        raise
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
-        console.print(str(error), style="red", soft_wrap=True, markup=False)
-        raise typer.Exit(1) from None

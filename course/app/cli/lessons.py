@@ -18,8 +18,6 @@ import typer
 from course.app.cli.common import ROOT, app, console
 
 FIRST_LESSON = "notebooks/00_start_here.ipynb"
-
-
 # Windows cannot fork; on macOS, forks of a process with many libraries may crash.
 WARM_SYSTEM = sys.platform == "linux"
 
@@ -72,8 +70,7 @@ def lab_command(options: list[str], root: Path, lesson: str = FIRST_LESSON) -> l
 
 
 def lab_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of JupyterLab, in which kernels start with Keras imported
-    (course/app/warm.py).
+    """Return the environment of JupyterLab, in which kernels start warm (course/app/warm.py).
 
     Parameters
     ----------
@@ -115,9 +112,8 @@ def lab(context: typer.Context) -> None:
         raise typer.Exit(1)
     command = lab_command(context.args, root)
     if os.name != "nt":
-        os.execve(
-            command[0], command, lab_environment(os.environ)
-        )  # Ctrl-C and signals then reach JupyterLab alone
+        # Ctrl-C and signals then reach JupyterLab alone.
+        os.execve(command[0], command, lab_environment(os.environ))
     # Windows cannot replace a process: wait, and leave Ctrl-C to JupyterLab.
     signal.signal(signal.SIGINT, lambda *_: None)
     raise typer.Exit(subprocess.call(command))
@@ -159,7 +155,7 @@ def present(
         raise typer.Exit(1)
     command = lab_command(context.args, ROOT, path.relative_to(ROOT).as_posix())
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is JupyterLab's
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:  # the settings must not outlive the lecture
         write_settings(Path(folder))
         code = subprocess.call(
             command, env=lab_environment(os.environ | {"JUPYTERLAB_SETTINGS_DIR": folder})
@@ -168,15 +164,10 @@ def present(
 
 
 def write_settings(folder: Path) -> None:
-    """Write JupyterLab's settings for a lecture, which must not outlive it: it presents at once, in
-    large type, and F4 runs all.
-    """
+    """Write JupyterLab's settings for a lecture: present at once, in large type; F4 runs all."""
     large = {"code-font-size": "18px", "content-font-size1": "20px"}
-    run_all = {
-        "command": "notebook:run-all-cells",
-        "keys": ["F4"],
-        "selector": "body",
-    }  # the menu is hidden
+    # The menu, which has this command, is hidden.
+    run_all = {"command": "notebook:run-all-cells", "keys": ["F4"], "selector": "body"}
     settings = {
         "jupyterlab-slideshow/plugin": {"active": True},
         "@jupyterlab/apputils-extension/themes": {"overrides": large},

@@ -21,17 +21,17 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from course.grading import values
 from course.grading.box import runner
+from course.grading.records import BOX_STATES, CaseResult, CellRun, Job, RaisedError, clean
+from course.lab.errors import UserError
 
 MODULES = ("IPython", "matplotlib.pyplot")
 # TensorFlow with any backend: Keras imports it as soon as a seed is set.
 KERAS_MODULES = (*MODULES, "tensorflow", "keras", "sklearn.datasets")
 START_SECONDS = 600  # for imports, on a busy machine
 GRACE_SECONDS = 3  # from the alarm in a cell to its end from outside
-STATES = ("ok", "timeout", "memory", "processes", "output", "crash")
+ON_WINDOWS = "Student code cannot be run on Windows. Grade on Linux (WSL is one)."
 HOW_TO = (
     "Student code is run only where it can do no harm. On Linux install bubblewrap (`apt install"
     " bubblewrap`, `dnf install bubblewrap`); or pass --unboxed to run it with all that you may do"
@@ -39,7 +39,7 @@ HOW_TO = (
 )
 
 
-class BoxError(RuntimeError):
+class BoxError(UserError):
     """There is no box, or none that holds; says what to do."""
 
 
@@ -74,21 +74,19 @@ class Limits:
     disk: int = 64 << 20
 
 
-@dataclass
+@dataclass(frozen=True)
 class BoxReport:
     """What came of a notebook.
 
     Attributes
     ----------
     state : str
-        One of STATES. What was reached before the end is there in any case.
+        One of `records.BOX_STATES`. What was reached before the end is there in any case.
     message : str
         For the student; empty if the state is ok.
     results : dict of str to dict
-        By task and case, as `values.run_case` returns them.
-    cells : list of dict
-        Of the code cells that were run: id, text, error (None, or type, message and line). The text
-        may repeat what hidden cases are given: it is not for students.
+        By task and case, a CaseResult.
+    cells : list of CellRun
     seconds : float
         Wall time.
     memory : int
@@ -152,10 +150,7 @@ class Box:
 
         Parameters
         ----------
-        job : dict
-            cells : list of ("code", source, id of the cell or None) and ("probe", id of the task),
-            in their order. probes : dict by id of the task of dict with source, parts (their names)
-            and cases (dict of inputs by name).
+        job : Job
 
         Returns
         -------
@@ -190,7 +185,7 @@ class Box:
 
     def _start(self):
         if os.name != "posix":
-            raise BoxError("Student code cannot be run on Windows. Grade on Linux (WSL is one).")
+            raise BoxError(ON_WINDOWS)
         walls = _bubblewrap() if self.boxed else []
         ours, theirs = socket.socketpair()
         self._errors, self._home = (
@@ -227,7 +222,7 @@ class Box:
             answer = self._answer()
             # One empty notebook, so that what is wrong with the box shows now and not as every
             # student's crash.
-            report = self._run({"cells": [], "probes": {}})[0] if answer else None
+            report = self._run(Job())[0] if answer else None
         except TimeoutError:
             answer, report = None, None
         if report is None or report.state != "ok":
@@ -278,9 +273,10 @@ class Box:
             except OSError:
                 pass  # the process that forks is gone, which is seen below
             finally:
-                os.close(job_out), os.close(results_in)
+                os.close(job_out)
+                os.close(results_in)
             events = _Events(job, self.limits)
-            killed = self._exchange(values.pack(job), given, results, events)
+            killed = self._exchange(values.pack(job.to_dict()), given, results, events)
         state, message = _verdict(killed["killed"], events, self.limits)
         report = BoxReport(
             state, message, events.results, events.cells, time.monotonic() - begun, killed["memory"]
@@ -334,12 +330,9 @@ class _Events:
     """What a notebook sends, taken apart without any trust."""
 
     def __init__(self, job, limits):
-        self.limits, self.probes = limits, job["probes"]
-        self.ids = [cell[2] for cell in job["cells"] if cell[0] == "code"]
-        cases = sum(
-            len(job["probes"][cell[1]]["cases"]) for cell in job["cells"] if cell[0] == "probe"
-        )
-        self.budget = 2 * (len(self.ids) + cases) + 1
+        self.limits, self.probes = limits, job.probes
+        self.ids = [cell.id for cell in job.code_cells]
+        self.budget = 2 * (len(self.ids) + job.count_of_cases) + 1
         self.results, self.cells = {}, []
         self.trouble = self.refused = None
         self.complete = self.running = False
@@ -381,122 +374,67 @@ class _Events:
         elif kind == "cell":
             self.running = False
             identity = self.ids[len(self.cells)] if len(self.cells) < len(self.ids) else None
-            text = _text(event["text"], self.limits.text + 100)
-            self.cells.append({"id": identity, "text": text, "error": _error(event["error"])})
+            text = clean(event["text"], self.limits.text + 100)
+            self.cells.append(CellRun(identity, text, RaisedError.from_dict(event["error"])))
         elif kind == "case":
             self.running = False
             probe = self.probes[event["task"]]
-            if event["case"] not in probe["cases"]:
+            if event["case"] not in probe.cases:
                 raise ValueError("an unknown case")
-            self.results.setdefault(event["task"], {})[event["case"]] = _result(
-                event["result"], probe["parts"]
-            )
+            result = CaseResult.from_dict(event["result"], probe.parts)
+            self.results.setdefault(event["task"], {})[event["case"]] = result
         elif kind == "end":
             self.complete = True
         elif kind == "refused" and not self.running and not self.cells and not self.results:
-            self.refused = _text(event["why"], 200)
+            self.refused = clean(event["why"], 200)
         else:
             raise ValueError("an unknown event")
-
-
-def _text(text, most):
-    """Text from the box: no half surrogates, which no file takes, and no control characters."""
-    if not isinstance(text, str):
-        raise ValueError("not a text")
-    text = text[:most].encode("utf-8", "replace").decode()
-    return "".join(sign for sign in text if sign.isprintable() or sign in "\n\t")
-
-
-def _error(error):
-    if error is None:
-        return None
-    line = error["line"] if type(error["line"]) is int and 0 < error["line"] < 100_000 else None
-    return {
-        "type": _text(error["type"], 80),
-        "message": _text(error["message"], values.LONGEST_MESSAGE),
-        "line": line,
-    }
-
-
-def _result(result, parts):
-    """One result with what it may hold, and nothing else."""
-    values = {
-        part: value
-        for part, value in result["values"].items()
-        if part in parts and isinstance(value, np.ndarray)
-    }
-    kinds = {part: _text(kind, 100) for part, kind in result["kinds"].items() if part in parts}
-    return {
-        "defined": result["defined"] is True,
-        "values": values,
-        "kinds": kinds,
-        "returned": _text(result["returned"], 100),
-        "error": _error(result["error"]),
-    }
 
 
 def _verdict(killed, events, limits):
     """State and message for the student."""
     if events.refused:
         return "crash", f"{events.refused}."
-    if events.trouble == "output" or killed == "output":
-        return (
-            "output",
-            (
-                f"Your notebook gave back more than {limits.output >> 20} MB and was stopped;"
-                " return only what the tasks ask for."
-            ),
-        )
-    if events.trouble:
-        return (
-            "crash",
-            (
-                "Your notebook disturbed the grading of itself and was stopped; it must not write"
-                " to files that it has not opened."
-            ),
-        )
-    if killed == "timeout":
-        return (
-            "timeout",
-            (
-                f"Your notebook took longer than {limits.seconds:g} seconds in all and was stopped;"
-                " look for what takes long, or never ends."
-            ),
-        )
-    if killed == "asked":
-        return (
-            "timeout",
-            (
-                "A cell of your notebook, or a function of yours, took longer than"
-                f" {limits.cell_seconds:g} seconds and was stopped; look for a loop that never"
-                " ends."
-            ),
-        )
-    if killed == "memory":
-        return (
-            "memory",
-            (
-                f"Your notebook used more than {limits.memory / (1 << 30):.1f} GB of memory and was"
-                " stopped; look for an array or a list that grows without end."
-            ),
-        )
-    if killed == "processes":
-        return (
-            "processes",
-            (
-                f"Your notebook started more than {limits.processes} processes and was stopped; the"
-                " tasks need none."
-            ),
-        )
-    if killed or not events.complete:
-        return (
-            "crash",
-            (
-                "The Python process of your notebook ended before its last cell; look for a call of"
-                " exit, or a crash in a library, and restart the kernel and run all cells."
-            ),
-        )
-    return "ok", ""
+    if events.trouble == "output":
+        how = "output"
+    elif events.trouble:
+        how = "disturbed"
+    elif killed or not events.complete:
+        how = killed or "ended"
+    else:
+        return "ok", ""
+    messages = {
+        "output": (
+            f"Your notebook gave back more than {limits.output >> 20} MB and was stopped; return"
+            " only what the tasks ask for."
+        ),
+        "disturbed": (
+            "Your notebook disturbed the grading of itself and was stopped; it must not write to"
+            " files that it has not opened."
+        ),
+        "timeout": (
+            f"Your notebook took longer than {limits.seconds:g} seconds in all and was stopped;"
+            " look for what takes long, or never ends."
+        ),
+        "asked": (
+            "A cell of your notebook, or a function of yours, took longer than"
+            f" {limits.cell_seconds:g} seconds and was stopped; look for a loop that never ends."
+        ),
+        "memory": (
+            f"Your notebook used more than {limits.memory / (1 << 30):.1f} GB of memory and was"
+            " stopped; look for an array or a list that grows without end."
+        ),
+        "processes": (
+            f"Your notebook started more than {limits.processes} processes and was stopped; the"
+            " tasks need none."
+        ),
+    }
+    ended = (
+        "The Python process of your notebook ended before its last cell; look for a call of exit,"
+        " or a crash in a library, and restart the kernel and run all cells."
+    )
+    state = "timeout" if how == "asked" else how if how in BOX_STATES else "crash"
+    return state, messages.get(how, ended)
 
 
 # ---------------------------------------------------------------- bubblewrap

@@ -57,7 +57,7 @@ class _Capped(io.TextIOBase):
 
 
 class _Alarm:
-    """Raises values.TimeLimit after so many seconds, and again each second: a bare `except:` in a loop
+    """Raises TimeLimit after so many seconds, and again each second: a bare `except:` in a loop
     catches the first.
     """
 
@@ -118,7 +118,7 @@ def run_notebook(job, limits, shell, send):
     Parameters
     ----------
     job : dict
-        See `box.Box.run`.
+        See `records.Job.to_dict`.
     limits : dict
         See `box.Limits`.
     shell : InteractiveShell
@@ -137,15 +137,14 @@ def run_notebook(job, limits, shell, send):
     null = open(os.devnull, "w")
     space = shell.user_ns
     values.seed()
-    for number, (kind, *cell) in enumerate(job["cells"]):
-        if kind == "code":
-            source, cell_id = cell
+    for cell in job["cells"]:
+        if "source" in cell:
             send({"event": "start"})
             text, error = _Capped(limits["text"]), None
             sys.stdout = sys.stderr = text
             try:
                 with _Alarm(limits["cell_seconds"]):
-                    done = shell.run_cell(source, store_history=False)
+                    done = shell.run_cell(cell["source"], store_history=False)
                 error = done.error_before_exec or done.error_in_exec
             except BaseException as raised:
                 error = raised
@@ -154,10 +153,10 @@ def run_notebook(job, limits, shell, send):
             if os.getpid() != process:
                 os._exit(0)  # a fork made by the cell: there is one who reports
             error = error and values.told(error, space)
-            send({"event": "cell", "id": cell_id, "text": "".join(text.parts), "error": error})
+            send({"event": "cell", "text": "".join(text.parts), "error": error})
         else:
             sys.stdout = sys.stderr = null
-            _run_cases(cell[0], job["probes"][cell[0]], limits, space, send)
+            _run_cases(cell["task"], job["probes"][cell["task"]], limits, space, send)
             if os.getpid() != process:
                 os._exit(0)
     send({"event": "end"})
@@ -294,7 +293,7 @@ def _fork(order, descriptors, control, shell, boxed):
         if finished:
             break
         jobs = _processes(child, boxed)
-        memory = sum(one.memory for one in jobs)
+        memory = sum(process.memory for process in jobs)
         ended["memory"] = max(ended["memory"], memory)
         if control in ready:
             data = control.recv(1 << 16)
@@ -306,7 +305,7 @@ def _fork(order, descriptors, control, shell, boxed):
             ended["killed"] = "processes"
         elif (
             memory > limits["memory"]
-            and sum(_share(one.pid, one.memory) for one in jobs) > limits["memory"]
+            and sum(_share(process.pid, process.memory) for process in jobs) > limits["memory"]
         ):
             ended["killed"] = "memory"
         elif time.monotonic() - begun > limits["seconds"]:
@@ -337,11 +336,11 @@ def _processes(child, boxed):
     """The processes of the notebook that runs; without the one that only waits for it. Empty where
     there is no /proc.
     """
-    found = []
+    processes = []
     try:
         names = os.listdir("/proc")
     except OSError:
-        return found
+        return processes
     others = {1, os.getpid(), os.getppid()}  # in the box nobody else is in this namespace
     for name in names:
         if not name.isdigit() or int(name) in others:
@@ -353,8 +352,8 @@ def _processes(child, boxed):
             continue  # has ended meanwhile
         if boxed and int(name) == child or not boxed and int(fields[3]) != child:
             continue
-        found.append(_Process(int(name), int(fields[21]) * resource.getpagesize()))
-    return found
+        processes.append(_Process(int(name), int(fields[21]) * resource.getpagesize()))
+    return processes
 
 
 def _share(pid, memory):
@@ -383,9 +382,9 @@ def _kill(child, boxed):
 
 
 def _kill_all(processes):
-    for one in processes:
+    for process in processes:
         try:
-            os.kill(one.pid, signal.SIGKILL)
+            os.kill(process.pid, signal.SIGKILL)
         except OSError:
             pass
 
@@ -399,8 +398,10 @@ def _become_job(job_in, results_out, folder, limits, shell, boxed):
     # The two that are needed get the lowest numbers, and all others are closed.
     job_in, results_out = os.dup(job_in), os.dup(results_out)
     top = max(job_in, results_out) + 1
-    os.dup2(job_in, top), os.dup2(results_out, top + 1)
-    os.dup2(top, 3, inheritable=False), os.dup2(top + 1, 4, inheritable=False)
+    os.dup2(job_in, top)
+    os.dup2(results_out, top + 1)
+    os.dup2(top, 3, inheritable=False)
+    os.dup2(top + 1, 4, inheritable=False)
     os.closerange(5, max(1024, top + 2))
 
     def send(event):
@@ -416,7 +417,8 @@ def _become_job(job_in, results_out, folder, limits, shell, boxed):
             # waits, so that the zygote knows; the other is process 1 of its own world, and all end
             # with it
             if inner:
-                os.close(3), os.close(4)
+                os.close(3)
+                os.close(4)
                 _, status = os.waitpid(inner, 0)
                 return os.waitstatus_to_exitcode(status) & 0xFF
             _own_world(limits)
