@@ -77,8 +77,10 @@ def test_the_check_of_imports_notices_a_folder(source):
 @pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
 def test_ruff_has_nothing_to_say(command):
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent))
-    if not ruff:
-        pytest.skip("ruff is not in this environment: python3 run.py test")
+    lock = (ROOT / "uv.lock").read_text(encoding="utf-8")
+    locked = re.search(r'^name = "ruff"\nversion = "(.+)"', lock, flags=re.MULTILINE)[1]
+    if not ruff or subprocess.check_output([ruff, "--version"], text=True).split()[1] != locked:
+        pytest.skip(f"ruff {locked} is not in this environment: python3 run.py test")
     done = subprocess.run(
         [ruff, *command, "--no-cache", "."], cwd=ROOT, capture_output=True, text=True
     )
