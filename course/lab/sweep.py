@@ -81,12 +81,15 @@ class Outcome:
 # ------------------------------------------------------------------------------------------------
 
 
-def execute(trial, template, out, backend):
+def execute(key, parameters, template, out, backend):
     """Execute the template of one trial in a kernel of its own.
 
     Parameters
     ----------
-    trial : course.lab.trial.Trial
+    key : str
+        The trial's; made by the driver, for a worker may not know a template of one's own.
+    parameters : mapping
+        The trial as `to_dict` gives it.
     template : str
         The notebook's text: the worker may be on another machine.
     out : str
@@ -111,7 +114,7 @@ def execute(trial, template, out, backend):
     multiprocessing.current_process().daemon = False
     os.environ.update(KERNEL_DEFAULTS | os.environ | KERNEL_SETTINGS | {"KERAS_BACKEND": backend})
     start, shared = monotonic(), Path(out)
-    if (shared / "runs" / trial.key).is_dir():
+    if (shared / "runs" / key).is_dir():
         return None
     # In Dask's own folder, which the next worker on this machine clears if this one is killed.
     with tempfile.TemporaryDirectory(dir=get_worker().local_directory, prefix="run_") as scratch:
@@ -121,17 +124,18 @@ def execute(trial, template, out, backend):
         log_folder = shared / "logs" if (shared / "logs").is_dir() else scratch
         plumbing = {"save_to": str(scratch)}
         if (shared / "checkpoints").is_dir():
-            plumbing["checkpoint"] = str(shared / "checkpoints" / trial.key)
-        log = open(log_folder / f"{trial.key}.log", "w+", encoding="utf-8")
+            plumbing["checkpoint"] = str(shared / "checkpoints" / key)
+        log = open(log_folder / f"{key}.log", "w+", encoding="utf-8")
         with log, _kernels_die_if_cancelled(scratch) as stopped:
-            print(f"{trial.experiment}, {trial.arm}, seed {trial.seed}", file=log, flush=True)
+            what = f"{parameters['experiment']}, {parameters['arm']}"
+            print(f"{what}, seed {parameters.get('seed', 0)}", file=log, flush=True)
             for attempt in range(1, KERNEL_DEATHS + 1):
                 error = None
                 try:
                     papermill.execute_notebook(
                         source,
                         scratch / NOTEBOOK,
-                        {"parameters": trial.to_dict()} | plumbing,
+                        {"parameters": parameters} | plumbing,
                         kernel_name="python3",
                         cwd=scratch,
                         progress_bar=False,
@@ -255,7 +259,8 @@ def sweep(trials, out=RESULTS, *, workers=None, scheduler=None, begin=None, repo
             futures = {
                 client.submit(
                     execute,
-                    trial,
+                    key,
+                    trial.to_dict(),
                     template,
                     str(folder),
                     backend(),

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from course.lab.errors import UserError
+from course.lab.files import write_whole
 
 BROWSERS = (
     "chromium",
@@ -89,7 +90,5 @@ def print_pdf(document):
         printed = Path(scratch) / "deck.pdf"
         if result.returncode or not printed.is_file():
             raise PublishError(f"{browser} did not print {document.name}:\n{result.stderr[-500:]}")
-        part = target.with_suffix(".pdf.part")
-        shutil.copyfile(printed, part)
-        os.replace(part, target)
+        write_whole(target, printed.read_bytes())
     return target

@@ -616,7 +616,7 @@ def test_results_that_the_course_cannot_plan_are_named(kept):
     folder, trials = kept
     runs = results.collect(folder)
     runs["parameters"] = [
-        json.dumps(trial.to_dict() | {"options": {"widht": 3}}) for trial in trials
+        json.dumps(trial.to_dict() | {"options": {"sice": "small"}}) for trial in trials
     ]
     runs.to_parquet(folder / "runs.parquet")
     with pytest.raises(results.SweepError, match="Did you mean"):
