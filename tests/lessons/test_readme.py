@@ -15,6 +15,7 @@ from course.app import cli
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+EXERCISES = sorted((ROOT / "exercises").glob("*/[0-9][0-9]_*.ipynb"))
 GUIDES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
@@ -48,6 +49,22 @@ def test_the_map_says_of_each_lesson_what_the_lesson_says(lesson):
     assert minutes == said
     # Lesson 08 is the longest: to be brought down to a minute like the others.
     assert 5 <= int(seconds) <= 130, "measured seconds; `python3 run.py test` prints them"
+
+
+def goes_with(text, number):
+    """The lessons in the row of an exercise, by their two digits."""
+    (row,) = re.findall(rf"^\| \[?{number} .*", text, flags=re.MULTILINE)
+    return set(re.findall(r"\b\d\d\b(?!_)", row.split("|")[2]))
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda path: path.stem)
+def test_both_tables_of_exercises_name_lessons_that_the_exercise_names(exercise):
+    cells = nbformat.read(exercise, 4).cells
+    linked = set(re.findall(r"notebooks/(\d\d)_", "\n".join(cell.source for cell in cells)))
+    named = goes_with(README.split("## Exercises and grading")[1], exercise.stem[:2])
+    guide = (ROOT / "exercises" / "README.md").read_text(encoding="utf-8")
+    assert named == goes_with(guide, exercise.stem[:2])
+    assert named and named <= linked
 
 
 def test_links_and_pictures_resolve():
