@@ -1,11 +1,13 @@
 """The frame that every lesson keeps to (notebooks/STYLE.md), read from the committed notebooks."""
 
+import ast
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -163,6 +165,33 @@ def test_sections_of_other_lessons_exist(path):
         assert any(re.match(rf"{section}\b", title) for _, title in headings(other)), (
             f"{lesson} has no section {section}"
         )
+
+
+def bound_at_the_top(tree):
+    """The names that the statements of a program bind, but for those within functions."""
+    inner = (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.comprehension)
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        if not isinstance(node, inner):
+            waiting += ast.iter_child_nodes(node)
+
+
+def test_no_module_of_the_course_is_overwritten(path):
+    """`modes = {...}` in one cell breaks `modes.call(...)` in a later one."""
+    transform = TransformerManager().transform_cell
+    tree = ast.parse("\n".join(transform(cell.source) for cell in code_cells(path)))
+    imported = {
+        name.asname or name.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "course"
+        for name in node.names
+    }
+    assert imported and not imported & set(bound_at_the_top(tree))
 
 
 def test_cells_are_short(path):
