@@ -47,8 +47,7 @@ def test_the_map_says_of_each_lesson_what_the_lesson_says(lesson):
     assert name.startswith(f"[{title}]")
     said = re.search(r"\*\*Minutes\*\*:? *(\d+)", first)[1]
     assert minutes == said
-    # Lesson 08 is the longest: to be brought down to a minute like the others.
-    assert 5 <= int(seconds) <= 130, "measured seconds; `python3 run.py test` prints them"
+    assert 5 <= int(seconds) <= 60, "measured seconds; `python3 run.py test` prints them"
 
 
 def goes_with(text, number):
