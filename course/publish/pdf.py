@@ -20,6 +20,7 @@ BROWSERS = (
     "msedge",
     "microsoft-edge",
 )
+PATIENCE = 300  # seconds that a browser may take to print a deck
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
@@ -68,25 +69,29 @@ def print_pdf(document):
         )
     target = document.with_suffix(".pdf")
     with tempfile.TemporaryDirectory() as scratch:
-        result = subprocess.run(
-            [
-                browser,
-                "--headless",
-                "--disable-gpu",
-                f"--user-data-dir={scratch}",
-                "--no-pdf-header-footer",
-                # Chromium does not run as root (in a container) with its sandbox; the document is
-                # our own.
-                *(["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []),
-                # the clock of the page, which stops when nothing is left to do
-                "--virtual-time-budget=60000",
-                f"--print-to-pdf={scratch}/deck.pdf",
-                document.resolve().as_uri(),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        command = [
+            browser,
+            "--headless",
+            "--disable-gpu",
+            f"--user-data-dir={scratch}",
+            "--no-pdf-header-footer",
+            # Chromium does not run as root (in a container) with its sandbox; the document is our
+            # own.
+            *(["--no-sandbox"] if sys.platform == "linux" and os.geteuid() == 0 else []),
+            # the clock of the page, which stops when nothing is left to do
+            "--virtual-time-budget=60000",
+            f"--print-to-pdf={scratch}/deck.pdf",
+            document.resolve().as_uri(),
+        ]
+        try:
+            result = subprocess.run(
+                command, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
+            )
+        except subprocess.TimeoutExpired:
+            raise PublishError(
+                f"{browser} did not print {document.name} within {PATIENCE} seconds. Open it in"
+                " any browser and print it to a file (Ctrl+P)."
+            ) from None
         printed = Path(scratch) / "deck.pdf"
         if result.returncode or not printed.is_file():
             raise PublishError(f"{browser} did not print {document.name}:\n{result.stderr[-500:]}")

@@ -210,6 +210,17 @@ def test_without_a_browser_it_says_how_to_print(monkeypatch, tmp_path):
         pdf.print_pdf(tmp_path / "deck.html")
 
 
+def test_a_browser_that_never_ends_is_given_up_with_a_sentence(monkeypatch, tmp_path):
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(pdf, "find_browser", lambda: str(slow))
+    monkeypatch.setattr(pdf, "PATIENCE", 0.2)
+    with pytest.raises(PublishError, match="did not print deck.html within 0.2 seconds. Open it"):
+        pdf.print_pdf(tmp_path / "deck.html")
+    assert not (tmp_path / "deck.pdf").exists()
+
+
 @pytest.mark.parametrize("command", ["slides", "present"])
 def test_an_unknown_lesson(command):
     result = CliRunner().invoke(cli.app, [command, "42"])
