@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,6 +22,9 @@ app = typer.Typer(
 )
 console = Console()
 ROOT = Path(__file__).resolve().parents[3]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")
+]
 
 
 def fail(sentence, markup=False):

@@ -9,8 +9,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from course.app.cli.common import app, console, explained, progress_bar
+from course.app.cli.common import Scheduler, app, console, explained, progress_bar
 
+Dataset = Annotated[str | None, typer.Option(help="fashion_mnist or digits.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Runs at a time on this machine; by default one a core.")
+]
 Out = Annotated[
     Path | None, typer.Option(help="Folder of the results; by default results/ of the course.")
 ]
@@ -28,20 +32,15 @@ def experiment(
             " options.rate is an option of the model.",
         ),
     ] = None,
-    dataset: Annotated[str | None, typer.Option(help="fashion_mnist or digits.")] = None,
+    dataset: Dataset = None,
     seeds: Annotated[int | None, typer.Option(help="How many repetitions of each arm.")] = None,
     epochs: Annotated[int | None, typer.Option(help="The same as -p epochs=...")] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Only this arm; repeatable.")] = None,
     small: Annotated[
         bool, typer.Option("--small", help="The version that takes about a minute.")
     ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Runs at a time on this machine; by default one a core."),
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")
-    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     out: Out = None,
 ) -> None:
     """Run an experiment: what is missing of it. Stop it when you like; run again, it goes on."""
@@ -171,15 +170,10 @@ def claims(
             "--all", help="Run all experiments of the ledger: overnight, or on a cluster."
         ),
     ] = False,
-    dataset: Annotated[str | None, typer.Option(help="fashion_mnist or digits.")] = None,
+    dataset: Dataset = None,
     seeds: Annotated[int | None, typer.Option(help="How many repetitions.")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Runs at a time on this machine; by default one a core."),
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")
-    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     out: Out = None,
 ) -> None:
     """Show the ledger of claims and verdicts; with an id, test that claim on a small scale."""

@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from course.app.cli.common import app, console, explained, fail, progress_bar
+from course.app.cli.common import Scheduler, app, console, explained, fail, progress_bar
+
+Solutions = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the assignments; by default solutions/ of the course."),
+]
 
 
 @app.command()
@@ -20,10 +25,7 @@ def release(
         bool,
         typer.Option("--check", help="Write nothing; say what differs from exercises/ as it is."),
     ] = False,
-    solutions: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the assignments; by default solutions/ of the course."),
-    ] = None,
+    solutions: Solutions = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the students' versions; by default exercises/ of the course."),
@@ -68,10 +70,7 @@ def prove(
     said: Annotated[
         bool, typer.Option("--said", help="Show also what the student is told.")
     ] = False,
-    solutions: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the assignments; by default solutions/ of the course."),
-    ] = None,
+    solutions: Solutions = None,
 ) -> None:
     """Test a grader: right answers pass, each mistake is recognised (for instructors)."""
     with explained_grading():
@@ -94,9 +93,7 @@ def grade(
         int | None,
         typer.Option(min=1, help="Notebooks at a time on this machine; by default one a core."),
     ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler: tcp://host:8786.")
-    ] = None,
+    scheduler: Scheduler = None,
     timeout: Annotated[
         float | None, typer.Option(min=1, help="Seconds that a notebook may take.")
     ] = None,
@@ -109,10 +106,7 @@ def grade(
     regrade: Annotated[
         bool, typer.Option("--regrade", help="Grade also what is graded and has not changed.")
     ] = False,
-    solutions: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the assignments; by default solutions/ of the course."),
-    ] = None,
+    solutions: Solutions = None,
 ) -> None:
     """Grade submissions (for instructors). Stop it when you like; run again, it goes on."""
     with explained_grading():
