@@ -44,6 +44,8 @@ class Run:
         False if the run was interrupted.
     statistics : pandas.DataFrame
         Tidy, empty unless recorded: step, layer, quantity, feature and value; see `Recorder`.
+    best : list of numpy.ndarray or None
+        Where an experiment asked for them: the weights with the least validation loss.
     data, engine : course.data.Data, keras.Model
         Only while it goes on: the data, and the compiled twin of the model, which takes the steps.
     """
@@ -56,6 +58,7 @@ class Run:
     step: int = 0
     completed: bool = False
     statistics: pd.DataFrame | None = None
+    best: list | None = None
     data: Data | None = None
     engine: keras.Model | None = None
 
