@@ -13,9 +13,9 @@ import numpy as np
 from course import modes
 from course.config import check_choice
 from course.lab import confidence, switched
+from course.lab.metrics import EQUAL_LOSS
 
 TARGETS = {"fashion_mnist": 0.78, "digits": 0.9}  # validation accuracy that "target" waits for
-LEVEL = 0.3  # training loss at which "equal_training" compares
 
 
 def final(run, data):
@@ -60,18 +60,18 @@ def best(run, data):
 
 
 def equal_training(run, data):
-    """Validation loss where the training loss, measured in inference mode, first falls to 0.3:
+    """Validation loss where the training loss, measured in inference mode, first falls to 0.4:
     between two epochs by a straight line; not a number if it never does.
     """
     training, validation = run.curve("loss", "train"), run.curve("loss")
-    reached = np.flatnonzero(training <= LEVEL)
+    reached = np.flatnonzero(training <= EQUAL_LOSS)
     if not len(reached) or reached[0] == 0:
-        return {f"loss_at_train_{LEVEL}": np.nan}
+        return {f"loss_at_train_{EQUAL_LOSS}": np.nan}
     (high, low), (before, after) = (
         curve.iloc[reached[0] - 1 : reached[0] + 1] for curve in (training, validation)
     )
-    share = (high - LEVEL) / (high - low)
-    return {f"loss_at_train_{LEVEL}": before + share * (after - before)}
+    share = (high - EQUAL_LOSS) / (high - low)
+    return {f"loss_at_train_{EQUAL_LOSS}": before + share * (after - before)}
 
 
 def test(run, data):
@@ -215,36 +215,6 @@ MEASURES = {
     "drift": drift,
     "target": target,
 }
-# The metrics that each gives, so that a claim about another one is refused before anything runs.
-NAMES = {
-    "final": "accuracy train_accuracy gap_accuracy logged_accuracy loss train_loss gap_loss"
-    " logged_loss weights seconds",
-    "best": "best_epoch best_epoch_log2 best_loss best_accuracy best_train_loss best_test_loss"
-    " best_test_accuracy",
-    "equal_training": f"loss_at_train_{LEVEL}",
-    "test": "test_loss test_accuracy",
-    "mirrored": "mirrored_accuracy mirrored_loss test_mirrored_accuracy",
-    "recomputed": "recomputed_loss recomputed_accuracy",
-    "batch_statistics": "batch_1_accuracy batch_2_accuracy batch_8_accuracy batch_32_accuracy"
-    " batch_128_accuracy sorted_accuracy polluted_accuracy",
-    "adapted": "shifted_accuracy adapted_accuracy",
-    "fine_tuning": "tuned_accuracy tuned_frozen_accuracy",
-    "dropout_on": "dropout_on_accuracy dropout_on_loss flips",
-    "monte_carlo": "mc_accuracy mc_loss mc_calibration calibration temperature half_loss"
-    " half_calibration mc_half_loss mc_half_calibration scaled_loss scaled_calibration"
-    " foreign_auroc mc_foreign_auroc",
-    "sparsity": "active_alive dead",
-    "effective_rate": "log2_effective_rate",
-    "variance_shift": "shift_measured shift_predicted shift_error shift_moving",
-    "drift": "jump travel",
-    "target": "epochs_to_target seconds_to_target",
-}
-
-
-def names_of(measure):
-    """The metrics that a measure gives, by its name."""
-    check_choice("A measure", measure, MEASURES)
-    return tuple(NAMES[measure].split())
 
 
 def measure(run, data, names=()):
