@@ -191,6 +191,22 @@ PARAMETERS = {
     "transformer": _without(
         "model", "options", "record_every", norm="layer", order="pre", blocks=1, rate=0.1
     ),
+    "variants": _without(
+        "model",
+        "options",
+        "record_every",
+        norm="none",
+        depth=2,
+        width=256,
+        residual=False,
+        branch="plain",
+        survival=1.0,
+        rate=0.0,
+        drop_until=0,
+        label_smoothing=0.0,
+        weight_decay=0.0,
+        initial_scale=1.0,
+    ),
 }
 
 
