@@ -97,7 +97,7 @@ def test_only_what_decides_a_run_is_part_of_its_key(tmp_path, monkeypatch):
 
     assert after("# One arm of an experiment", "# An arm") == key, "prose"
     assert after("Both curves measured", "Measured") == key, "a picture"
-    assert after('# images; 0: all that', '# 0: all that') == key, "comments of parameters"
+    assert after("# images; 0: all that", "# 0: all that") == key, "comments of parameters"
     assert after("many.runs(trial, seeds)", "many.runs(trial, seeds[:1])") != key
 
 
