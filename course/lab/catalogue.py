@@ -35,6 +35,10 @@ class Experiment:
     small: Mapping = field(default_factory=dict)
     template: str = "train"
 
+    @property
+    def looks(self):
+        return self.seeds, 2 * self.seeds
+
 
 def arm_name(setting, treatment):
     """The name of an arm that is one of several treatments, each in several settings."""

@@ -45,6 +45,7 @@ from course.config import check_choice, check_number
 EXPECTED = ("higher", "lower", "same")
 KINDS = ("all of", "most of")
 SAYS = {"supports": "supported", "in part": "in part", "contradicts": "refuted", "open": "open"}
+SETTLED = ("supports", "contradicts")  # at the first look
 NOT_TESTED = "cannot be tested here"
 QUANTILE = 2.2  # of the normal distribution: see point 2
 CONFIDENCE = float(2 * stats.norm.cdf(QUANTILE) - 1)
@@ -210,7 +211,7 @@ class Finding:
     def seeds_needed(self):
         """At how many seeds there is an even chance of an answer, if mean and spread stay.
 
-        None: at no thousand. Of contrasts that may be looked at again; of others 0.
+        Infinite: at no thousand. Of contrasts that may be looked at again; of others 0.
         """
         if self.says != "open" or self.look == 2:
             return 0
@@ -371,7 +372,7 @@ def judge(contrast, values, looks, settings=None):
     finding = _judge(contrast, first, 1, settings or {})
     if len(first) < looks[0]:
         return _judge(contrast, both, 0, settings or {})
-    if len(both) == looks[1] and finding.says not in ("supports", "contradicts"):
+    if len(both) == looks[1] and finding.says not in SETTLED:
         return _judge(contrast, both, 2, settings or {})
     return finding
 
@@ -533,12 +534,12 @@ def detectable(spread, count):
 
 
 def seeds_needed(spread, distance, chance=POWER):
-    """At how many seeds an effect so far beyond a boundary is found with that chance; None: at no
-    thousand.
+    """At how many seeds an effect so far beyond a boundary is found with that chance; infinite if
+    a thousand are too few.
     """
     counts = np.arange(2, MOST_SEEDS + 1)
     enough = np.flatnonzero(power(spread, counts, 0.0, distance) >= chance)
-    return int(counts[enough[0]]) if len(enough) else None
+    return int(counts[enough[0]]) if len(enough) else np.inf
 
 
 def power_table(claim, rows_of, looks_of):
@@ -587,7 +588,7 @@ def power_table(claim, rows_of, looks_of):
                 "effect": -effect if one.expected == "lower" else effect,
                 "first look": at[0],
                 "second look": at[1],
-                "seeds needed": seeds_needed(spread, distance, chance),
+                "seeds needed": seeds_needed(spread, distance, chance) if at[0] >= 0 else np.nan,
             }
         )
     return pd.DataFrame(lines)
@@ -644,5 +645,5 @@ def says_of_sweeps(contrast, values, looks):
         half = _quantile(count) * seen.std(axis=1, ddof=1) / np.sqrt(count)
         now = _says(contrast, seen.mean(axis=1) - half, seen.mean(axis=1) + half)
         says = np.where(settled, says, now)
-        settled |= np.isin(now, ["supports", "contradicts"])
+        settled |= np.isin(now, SETTLED)
     return says

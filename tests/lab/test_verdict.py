@@ -197,7 +197,7 @@ def test_the_number_of_seeds_needed_is_about_that_at_which_half_of_all_sweeps_de
     assert finding.says == "open"
     share = rule.simulate((finding.seeds_needed,), 1.5, finding.values.std())
     assert share["supports"] == pytest.approx(0.5, abs=0.06)
-    assert judge(contrast(), [0.0, 1.0, 2.0], PLAN).seeds_needed is None, "on the boundary"
+    assert judge(contrast(), [0.0, 1.0, 2.0], PLAN).seeds_needed == np.inf, "on the boundary"
     assert judge(contrast(), [2.0, 2.0, 2.0], PLAN).seeds_needed == 0, "settled"
 
 
@@ -454,7 +454,7 @@ def test_without_spread_all_is_found():
     assert rule.power(0.0, 3, 1.0, 1.1) == 1 and rule.power(0.0, 3, 1.0, 0.9) == 0
     assert rule.detectable(0.0, 3) == 0 and rule.seeds_needed(0.0, 0.1) == 2
     assert rule.power(1e-12, 8, 0.0, 1.0) == 1
-    assert rule.seeds_needed(1.0, 0.01) is None
+    assert rule.seeds_needed(1.0, 0.01) == np.inf
 
 
 def test_the_table_of_power_has_a_row_for_each_contrast_and_control():
