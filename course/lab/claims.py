@@ -247,7 +247,8 @@ CLAIMS = [
             *over(SETTINGS, "batch norm", "plain", "gap_loss", "lower"),
         ),
         "Luo et al. 2019; ghost batches: Hoffer et al. 2017.",
-        afterwards="the measure and the setting: the noise lowers the gap, and no gain in accuracy follows",
+        afterwards="the measure and the setting: the noise lowers the gap, and no gain in accuracy"
+        " follows",
     ),
     Claim(
         "inference-deterministic",

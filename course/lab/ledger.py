@@ -145,10 +145,18 @@ def asked_of(claim, experiment):
 
 
 def twin_of(claim):
-    """The same claim asked of the second data set; None if not all its experiments have a twin."""
-    twin = asked_of(claim, TWIN.format)
-    asked = {one.experiment for one in twin.contrasts + twin.controls}
-    return twin if asked <= set(plan.EXPERIMENTS) else None
+    """The same claim asked of the second data set: those of its contrasts that have a twin there.
+
+    None if there are none, or a control has no twin.
+    """
+
+    def has_twin(contrast):
+        return TWIN.format(contrast.experiment) in plan.EXPERIMENTS
+
+    asked = tuple(filter(has_twin, claim.contrasts))
+    if not asked or not all(map(has_twin, claim.controls)):
+        return None
+    return asked_of(replace(claim, contrasts=asked), TWIN.format)
 
 
 # Running

@@ -82,7 +82,8 @@ class Contrast:
     offset : float
         Subtracted from the contrast: the number that a claim names.
     chosen_by : str
-        The metric by which the best of several settings is chosen; the lowest is the best.
+        The metric by which the best of several settings is chosen: that with the lowest mean, or,
+        of an accuracy, the highest.
 
     Raises
     ------
@@ -243,20 +244,20 @@ def best_settings(contrast, rows, looks):
     chosen = {}
     for arms in {arm: None for arm, _ in contrast.terms if isinstance(arm, tuple)}:
         columns = [_column(contrast, rows, arm, contrast.chosen_by) for arm in arms]
-        values = pd.concat(columns, axis=1, keys=arms, join="inner")
+        values = pd.concat(columns, axis=1, keys=arms, join="inner").sort_index()
         # A setting with a run that diverged is not the best: its mean is NaN.
-        means = values[values.index < looks[0]].mean(skipna=False).dropna()
+        means = values.iloc[: looks[0]].mean(skipna=False).dropna()
         if means.empty:
             raise ValueError(
                 f"{contrast.name!r} cannot choose among {', '.join(map(repr, arms))}: they have no"
-                " seed of the first look in common, or each has a run that diverged."
+                " seed in common, or each has a run that diverged."
             )
-        chosen[arms] = means.idxmin()
+        chosen[arms] = means.idxmax() if "accuracy" in contrast.chosen_by else means.idxmin()
     return chosen
 
 
 def contrast_values(contrast, rows, looks):
-    """The contrast seed by seed: seeds of the two looks that every arm in it has.
+    """The contrast seed by seed: of the seeds that every arm in it has, those of the two looks.
 
     Parameters
     ----------
@@ -265,7 +266,7 @@ def contrast_values(contrast, rows, looks):
         With the columns arm, seed and the metrics, and backend if there is any; one row per arm and
         seed.
     looks : (int, int)
-        How many seeds the first look has, and the second.
+        How many seeds the first look has, and the second; they are taken in order.
 
     Returns
     -------
@@ -286,25 +287,23 @@ def contrast_values(contrast, rows, looks):
                 f"{contrast.name!r} would compare runs of {' and '.join(sorted(backends))}: a seed"
                 " does not do the same on both, so make all its runs on one."
             )
-    parts = []
-    for (arm, metric), weight in contrast.terms.items():
-        arm = best.get(arm, arm)
-        values = _column(contrast, rows, arm, metric)
-        values = values[values.index < looks[1]]
-        wrong = values.index[~np.isfinite(values)]
+    terms = [(best.get(arm, arm), metric) for arm, metric in contrast.terms]
+    columns = [_column(contrast, rows, arm, metric) for arm, metric in terms]
+    paired = pd.concat(columns, axis=1, join="inner").sort_index().iloc[: looks[1]]
+    for (arm, metric), values in zip(terms, paired.to_numpy().T, strict=True):
+        wrong = np.flatnonzero(~np.isfinite(values))
         if len(wrong):
             raise ValueError(
-                f"The run of the arm {arm!r} of {contrast.experiment!r} with seed {wrong[0]} has"
-                f" diverged: its {metric} is {values[wrong[0]]}. Report that, or choose a metric"
-                " that it has."
+                f"The run of the arm {arm!r} of {contrast.experiment!r} with seed"
+                f" {paired.index[wrong[0]]} has diverged: its {metric} is {values[wrong[0]]}."
+                " Report that, or choose a metric that it has."
             )
-        parts.append(weight * values)
-    paired = pd.concat(parts, axis=1, join="inner").sum(axis=1).sort_index() - contrast.offset
     if len(paired) < 2:
         raise ValueError(
             f"{contrast.name!r} needs two seeds that all its arms have; there are {len(paired)}."
         )
-    return paired
+    weights = list(contrast.terms.values())
+    return (paired * weights).sum(axis=1) - contrast.offset
 
 
 def _column(contrast, rows, arm, metric):
@@ -356,7 +355,7 @@ def judge(contrast, values, looks, settings=None):
     ----------
     contrast : Contrast
     values : pandas.Series or sequence of float
-        By seed; a sequence is of seeds 0, 1, ...
+        By seed, in order; a sequence is of seeds 0, 1, ...
     looks : (int, int)
         How many seeds the first look has, and the second. The later ones are not looked at if the
         first look settles it, or before all of them are there.
@@ -368,10 +367,10 @@ def judge(contrast, values, looks, settings=None):
     Finding
     """
     values = pd.Series(values, dtype=float)
-    first, both = (values[values.index < count] for count in looks)
+    first, both = (values.iloc[:count] for count in looks)
     finding = _judge(contrast, first, 1, settings or {})
     if len(first) < looks[0]:
-        return _judge(contrast, both, 0, settings or {})
+        return _judge(contrast, first, 0, settings or {})
     if len(both) == looks[1] and finding.says not in SETTLED:
         return _judge(contrast, both, 2, settings or {})
     return finding

@@ -188,7 +188,7 @@ def test_what_supports_in_part_is_looked_at_again():
 
 
 def test_with_fewer_seeds_than_planned_it_judges_what_there_is_and_says_so():
-    finding = judge(contrast(), pd.Series([2.0, 2.1, 2.2], index=[0, 2, 5]), PLAN)
+    finding = judge(contrast(), pd.Series([2.0, 2.1, 2.2], index=[0, 2, 5]), (4, 8))
     assert (finding.says, finding.look, list(finding.values.index)) == ("supports", 0, [0, 2, 5])
 
 
@@ -338,7 +338,9 @@ def test_terms_are_weighed_and_may_be_of_one_arm():
 def test_seeds_that_an_arm_lacks_are_left_out_and_so_are_those_beyond_the_second_look():
     table = rows()
     table = table[~((table["arm"] == "b") & (table["seed"] == 4))]
-    assert list(contrast_values(contrast(), table, (3, 6)).index) == [0, 1, 2, 3, 5]
+    assert list(contrast_values(contrast(), table, (3, 6)).index) == [0, 1, 2, 3, 5, 6]
+    table.loc[8, "score"] = np.nan  # not looked at
+    assert len(contrast_values(contrast(), table, (3, 6))) == 6
 
 
 def diverged(table):
@@ -408,13 +410,17 @@ def test_an_arm_is_judged_at_the_setting_that_validation_chose_at_the_first_look
     assert finding.settings == {RATES: "0.3"}
     (finding,) = rule.findings([one], lambda name: table, lambda name: (6, 12))
     assert finding.settings == {RATES: "0.5"}
+    shuffled = table.assign(seed=100 + table["seed"]).sample(frac=1, random_state=0)
+    (finding,) = rule.findings([one], lambda name: shuffled, lambda name: PLAN)
+    assert finding.settings == {RATES: "0.3"} and list(finding.values.index) == [100, 101, 102]
 
 
 def test_it_may_be_chosen_by_another_metric():
     table = settings_rows({rate: [float(rate)] * 6 for rate in RATES})
-    table["other"] = -table["score"]
-    one = Contrast("best", "made up", {(RATES, "score"): 1}, "higher", 1.0, chosen_by="other")
-    assert rule.best_settings(one, table, PLAN) == {RATES: "0.5"}
+    table["other"], table["best_accuracy"] = -table["score"], table["score"]
+    for metric in ("other", "best_accuracy"):  # the lowest; the highest of an accuracy
+        one = Contrast("best", "made up", {(RATES, "score"): 1}, "higher", 1.0, chosen_by=metric)
+        assert rule.best_settings(one, table, PLAN) == {RATES: "0.5"}
 
 
 def test_a_setting_with_a_run_that_diverged_is_not_the_best():
