@@ -139,10 +139,10 @@ MOST_COLUMNS = 12  # that fit beside each other
 
 
 def rich_table(frame, title, widths=None, **options):
-    """A table; `widths` are the least of some columns, which else may be broken into lines."""
+    """A table; `widths` are those of some columns, where they are not as wide as there is room."""
     table = Table(title=title, **options)
     for column in frame.columns:
-        table.add_column(str(column), min_width=(widths or {}).get(column))
+        table.add_column(str(column), width=(widths or {}).get(column))
     for row in frame.itertuples(index=False):
         table.add_row(*map(Text, map(str, row)))  # as Text: an interval's brackets are no markup
     return table
