@@ -18,7 +18,7 @@ class Experiment:
         By the name of the arm: the parameters of the template in which it differs.
     common : mapping
         Parameters that all arms share; the rest are at their defaults (`course.lab.trial`).
-    seeds : int
+    looks : (int, int)
         Repetitions: seeds 0, 1, ... of initial weights, order of the images, masks, and choice of
         images.
     small : mapping
@@ -31,9 +31,13 @@ class Experiment:
     question: str
     arms: Mapping[str, Mapping]
     common: Mapping = field(default_factory=dict)
-    seeds: int = 8
+    looks: tuple[int, int] = (8, 16)
     small: Mapping = field(default_factory=dict)
     template: str = "train"
+
+    @property
+    def seeds(self):
+        return self.looks[0]
 
 
 def arm_name(setting, treatment):
@@ -172,7 +176,7 @@ EXPERIMENTS = {
         " together?",
         arms=EIGHT,
         common=EIGHT_PROTOCOL,
-        seeds=5,
+        looks=(5, 10),
         small={"train_size": 1_000, "epochs": 8, "measure_every": 2, "seeds": 1},
     ),
     "eight full": Experiment(
@@ -187,7 +191,7 @@ EXPERIMENTS = {
             "learning_rate": 2e-3,
             "measure_every": 4,
         },
-        seeds=5,
+        looks=(5, 10),
         small={"train_size": 1_000, "epochs": 8, "batch_size": 64, "measure_every": 2, "seeds": 1},
     ),
     "cost": Experiment(
@@ -195,7 +199,7 @@ EXPERIMENTS = {
         " `--workers 1`.",
         arms=EIGHT,
         common=EIGHT_PROTOCOL | {"epochs": 3, "measure": []},
-        seeds=2,
+        looks=(2, 4),
         small={"seeds": 1},
     ),
     "large": Experiment(
@@ -215,7 +219,7 @@ EXPERIMENTS = {
             "measure_every": 5,
             "measure": ["test", "mirrored"],
         },
-        seeds=3,
+        looks=(3, 6),
         small={"train_size": 2_000, "epochs": 4, "seeds": 1},
     ),
     "per second": Experiment(
@@ -228,14 +232,14 @@ EXPERIMENTS = {
             "wide": options(size="wide") | {"epochs": 4},
         },
         common=PER_SECOND,
-        seeds=5,
+        looks=(5, 10),
         small={"train_size": 1_000, "seeds": 1},
     ),
     "per second full": Experiment(
         "And on all images, against the better of the networks that are brute force?",
         arms={"pyramid": {}, "double": options(size="double") | {"epochs": 6}},
         common=PER_SECOND | {"train_size": 0, "epochs": 13},
-        seeds=4,
+        looks=(4, 8),
         small={"train_size": 2_000, "seeds": 1},
     ),
     "exact": Experiment(

@@ -9,6 +9,8 @@ smallest difference that matters, which is one point of accuracy, 0.02 nats of l
 or one point of a gap.
 """
 
+from dataclasses import replace
+
 from course.lab.catalogue import arm_name
 from course.lab.verdict import Claim, Contrast
 
@@ -107,7 +109,7 @@ CLAIMS = [
         ),
         "A convention: Keras takes 1e-3, PyTorch 1e-5. It matters where a feature's variance is not"
         " far above it.",
-        "the library",
+        afterwards="the library",
     ),
     Claim(
         "per-channel",
@@ -144,7 +146,7 @@ CLAIMS = [
         ),
         "Disputed: Santurkar et al. 2018 put noise behind batch norm, and the networks trained as"
         " well.",
-        "whether one asks what batch norm does, or why it helps",
+        afterwards="whether one asks what batch norm does, or why it helps",
     ),
     Claim(
         "higher-lr",
@@ -185,7 +187,7 @@ CLAIMS = [
             ),
         ),
         "Two clocks: epochs, and seconds, of which a step with batch norm takes more.",
-        "the clock: fewer epochs, each of which takes longer",
+        afterwards="the clock: fewer epochs, each of which takes longer",
     ),
     Claim(
         "initialisation",
@@ -220,7 +222,7 @@ CLAIMS = [
         ),
         "Yang et al. 2019: in plain networks with batch norm gradients grow exponentially with"
         " depth.",
-        "how deep: at depth 40 batch norm without residual connections is not enough",
+        afterwards="how deep: at depth 40 batch norm without residual connections is not enough",
     ),
     Claim(
         "mild-regulariser",
@@ -245,7 +247,8 @@ CLAIMS = [
             *over(SETTINGS, "batch norm", "plain", "gap_loss", "lower"),
         ),
         "Luo et al. 2019; ghost batches: Hoffer et al. 2017.",
-        "the measure and the setting: the noise lowers the gap, and no gain in accuracy follows",
+        afterwards="the measure and the setting: the noise lowers the gap, and no gain in accuracy"
+        " follows",
     ),
     Claim(
         "inference-deterministic",
@@ -268,7 +271,7 @@ CLAIMS = [
             less("batch sizes", "conv batch, batch 2", "conv group, batch 2", "accuracy", "lower"),
         ),
         "Wu and He 2018: on ImageNet the error grows below 16 images a device.",
-        "the size of the batch: clear at 2, and not at 8",
+        afterwards="the size of the batch: clear at 2, and not at 8",
     ),
     Claim(
         "small-batch-threshold",
@@ -296,7 +299,7 @@ CLAIMS = [
         ),
         "N names two thresholds. What counts is images times rows times columns, and how alike"
         " those values are.",
-        "the kind of layer",
+        afterwards="the kind of layer",
     ),
     Claim(
         "placement-bn",
@@ -309,7 +312,7 @@ CLAIMS = [
         ),
         "N also says both that after is more common in modern networks and that before is standard;"
         " the ResNets, MobileNets and EfficientNets in keras.applications have it before.",
-        "the kind of network and the measure",
+        afterwards="the kind of network and the measure",
     ),
     Claim(
         "classic-scaling",
@@ -338,7 +341,7 @@ CLAIMS = [
         (zero("ensemble_error"), zero("ensemble_deep_error")),
         "Exact for one layer before a softmax, with the normalized geometric mean (Srivastava et"
         " al. 2014; Baldi and Sadowski 2013); with a hidden layer it is an approximation.",
-        "the depth: exact for one layer, approximate beyond",
+        afterwards="the depth: exact for one layer, approximate beyond",
     ),
     Claim(
         "overfit",
@@ -375,7 +378,7 @@ CLAIMS = [
             less("rates", "rate 0.4", "rate 0.1", "accuracy", "higher"),
         ),
         "It depends on the width and on the data: a rate is no constant of nature.",
-        "the measure, the width and the number of images",
+        afterwards="the measure, the width and the number of images",
     ),
     Claim(
         "data-size",
@@ -408,7 +411,7 @@ CLAIMS = [
             ),
         ),
         "Srivastava et al. 2014, section 7.4 and figure 10, on MNIST.",
-        "which end it is compared with",
+        afterwards="which end it is compared with",
     ),
     Claim(
         "conv-dropout",
@@ -419,7 +422,7 @@ CLAIMS = [
             less("conv dropout", "spatial 0.2", "conv 0.2", "accuracy", "higher"),
         ),
         "Tompson et al. 2015.",
-        "which of the two statements",
+        afterwards="which of the two statements",
     ),
     Claim(
         "dropout-off",
@@ -471,7 +474,7 @@ CLAIMS = [
             within("momentum", "992 steps", "accuracy", "recomputed_accuracy", "same", 0.01),
         ),
         "After n steps 0.99 ** n of the initial statistics is left: 37 % after 100, 5 % after 300.",
-        "what is left of the start, and how fast the weights still move",
+        afterwards="what is left of the start, and how fast the weights still move",
     ),
     Claim(
         "train-loss-mode",
@@ -524,7 +527,7 @@ CLAIMS = [
             for metric, way in (("accuracy", "higher"), ("loss", "lower"))
         ),
         "Li et al. 2019.",
-        "the width and the measure",
+        afterwards="the width and the measure",
     ),
     Claim(
         "dropout-last",
@@ -542,7 +545,7 @@ CLAIMS = [
             for metric, way in (("accuracy", "higher"), ("loss", "lower"))
         ),
         "Li et al. 2019 advise dropout behind all batch norm layers.",
-        "the width",
+        afterwards="the width",
     ),
     Claim(
         "redundant",
@@ -556,7 +559,7 @@ CLAIMS = [
             for metric in ("accuracy", "loss")
         ),
         "",
-        "the measure: it changes the loss more than the accuracy",
+        afterwards="the measure: it changes the loss more than the accuracy",
     ),
     Claim(
         "interaction",
@@ -564,7 +567,7 @@ CLAIMS = [
         "E",
         tuple(interaction(where, "loss", "higher") for where in SETTINGS),
         "A positive interaction: dropout lowers the loss less, where batch norm is.",
-        "the network and the number of images",
+        afterwards="the network and the number of images",
     ),
     Claim(
         "both-solve",
@@ -591,7 +594,7 @@ CLAIMS = [
             )
         ),
         "",
-        "which of the two is there already, the network and the number of images",
+        afterwards="which of the two is there already, the network and the number of images",
     ),
     Claim(
         "both-then-more",
@@ -599,7 +602,7 @@ CLAIMS = [
         "N",
         over(SETTINGS, "both", "batch norm", "loss", "lower"),
         "E says the contrary (`redundant`).",
-        "the network and the number of images",
+        afterwards="the network and the number of images",
     ),
     Claim(
         "mc-dropout",
@@ -629,7 +632,7 @@ CLAIMS = [
             )
         ),
         "Gal and Ghahramani 2016.",
-        "the measure, and whether the network is too sure or not sure enough",
+        afterwards="the measure, and whether the network is too sure or not sure enough",
     ),
     Claim(
         "E1",
@@ -650,7 +653,7 @@ CLAIMS = [
             less("eight", "medium", "small", "accuracy", "higher"),
         ),
         "",
-        "which half of the sentence",
+        afterwards="which half of the sentence",
     ),
     Claim(
         "E3",
@@ -661,7 +664,7 @@ CLAIMS = [
             less("eight", "augmentation", "medium", "loss", "lower"),
         ),
         "",
-        "the measure",
+        afterwards="the measure",
     ),
     Claim(
         "E4",
@@ -673,7 +676,7 @@ CLAIMS = [
             value("eight", "batch norm", "gap_loss", "higher", 0.05),
         ),
         "",
-        "which part of the sentence",
+        afterwards="which part of the sentence",
     ),
     Claim(
         "E5",
@@ -684,7 +687,7 @@ CLAIMS = [
             less("eight", "dropout", "medium", "loss", "lower"),
         ),
         "",
-        "which half of the sentence",
+        afterwards="which half of the sentence",
     ),
     Claim(
         "E6",
@@ -698,7 +701,7 @@ CLAIMS = [
         ),
         "E reports +0.001 accuracy from one run: less than the standard error of an accuracy over"
         " 10,000 images.",
-        "what it is compared with",
+        afterwards="what it is compared with",
     ),
     Claim(
         "E7",
@@ -716,7 +719,7 @@ CLAIMS = [
             ),
         ),
         "",
-        "what it is compared with, and in what",
+        afterwards="what it is compared with, and in what",
     ),
     Claim(
         "E8",
@@ -728,7 +731,7 @@ CLAIMS = [
         ),
         'E says "the best", of all eight, and reports 0.948 validation accuracy, trained on all'
         " images: two claims more (`E8-best`, `E8-number`).",
-        "the measure",
+        afterwards="the measure",
     ),
     Claim(
         "E8-best",
@@ -741,7 +744,7 @@ CLAIMS = [
         ),
         "Became a claim of its own when the runs had been seen: `E8` compares the large network"
         " with one arm alone.",
-        "what it is compared with, and in what",
+        afterwards="what it is compared with, and in what",
     ),
     Claim(
         "E8-number",
@@ -776,7 +779,7 @@ CLAIMS = [
         ),
         "He et al. 2015: residual connections did, with batch norm. Here at depth 40: is batch norm"
         " alone as good as both, and are residual connections alone worse than both?",
-        "the partner: it takes both",
+        afterwards="the partner: it takes both",
     ),
     Claim(
         "recurrent",
@@ -789,7 +792,7 @@ CLAIMS = [
         ),
         "It contradicts itself: variational dropout (Gal and Ghahramani 2016b) does drop the state,"
         " with one mask for a whole sequence, and so does Keras's recurrent_dropout.",
-        "which half of the sentence",
+        afterwards="which half of the sentence",
     ),
     Claim(
         "layer-norm-features",
@@ -799,7 +802,7 @@ CLAIMS = [
         "Keras's LayerNormalization takes the last axis: in a transformer a token, in a"
         " convolutional network a pixel. The layer norm of the paper is"
         " GroupNormalization(groups=1) there.",
-        "the layer and the shape of its input",
+        afterwards="the layer and the shape of its input",
     ),
     Claim(
         "leakage",
@@ -819,7 +822,7 @@ CLAIMS = [
         ),
         "That the large language models have layer or RMS norm is true; the test is whether it does"
         " better in a tiny one.",
-        "what it is compared with",
+        afterwards="what it is compared with",
     ),
     Claim(
         "determinism",
@@ -834,8 +837,7 @@ CLAIMS = [
     ),
 ]
 
-BY_ID = {claim.id: claim for claim in CLAIMS}
-GROUPS = {
+_GROUPS = {
     "What the layers compute": (
         "formula",
         "undo",
@@ -890,3 +892,8 @@ GROUPS = {
         "E8-number",
     ),
 }
+
+_GROUP = {id: group for group, ids in _GROUPS.items() for id in ids}
+CLAIMS = [replace(claim, group=_GROUP[claim.id]) for claim in CLAIMS]
+FACTS = [claim for claim in CLAIMS if claim.id in ("epsilon", "determinism")]
+CLAIMS = [claim for claim in CLAIMS if claim not in FACTS]
