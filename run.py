@@ -109,7 +109,7 @@ def plan(arguments):
     if not arguments or arguments[0].startswith("-"):
         return [], ["-m", "course.app.cli", "lab"] + arguments
     if arguments[0] == "test":
-        extras = ["--extra", "jax", "--extra", "grading", "--extra", "site"]
+        extras = ["--extra", "grading", "--extra", "site"]
         return ["--group", "test"] + extras, ["-m", "pytest"] + arguments[1:]
     if arguments[0] in EXTRAS:
         return ["--extra", EXTRAS[arguments[0]]], ["-m", "course.app.cli"] + arguments

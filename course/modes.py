@@ -102,6 +102,7 @@ def gradients(model, x, y):
     dict of str to numpy.ndarray
         By the path of the variable, such as "dense_1/kernel".
     """
+    check_precision(model)
     probe = keras.models.clone_model(model)
     probe.set_weights(model.get_weights())
     # Keras's momentum after the first step is minus the learning rate times the gradient.
@@ -112,6 +113,19 @@ def gradients(model, x, y):
         variable.path: -keras.ops.convert_to_numpy(momentum)
         for variable, momentum in zip(probe.trainable_variables, optimizer.momentums, strict=True)
     }
+
+
+def check_precision(model=None):
+    """Refuse settings of Keras that the numbers of the course do not hold for."""
+    found = {layer.compute_dtype for layer in model.layers} if model else set()
+    found |= {keras.config.dtype_policy().name, keras.config.floatx()}
+    found |= {keras.config.image_data_format()}
+    if found != {"float32", "channels_last"}:
+        raise ValueError(
+            "The course computes in float32, with images whose channels come last; Keras is set to"
+            f" {', '.join(sorted(found))}. Undo set_dtype_policy, set_floatx or"
+            " set_image_data_format of keras.config (or what .keras/keras.json says)."
+        )
 
 
 def parts(x, size):

@@ -21,8 +21,6 @@ MAKERS = {  # of `OPTIMIZERS`
     "adamw": partial(keras.optimizers.AdamW, weight_decay=0.1),
     "sgd": keras.optimizers.SGD,
 }
-# `train_on_batch` does it itself by now (keras-team/keras#22617), and twice costs time.
-RESETS_METRICS = tuple(map(int, keras.version().split(".")[:2])) >= (3, 15)
 
 
 @dataclass
@@ -44,6 +42,8 @@ class Run:
         False if the run was interrupted.
     statistics : pandas.DataFrame
         Tidy, empty unless recorded: step, layer, quantity, feature and value; see `Recorder`.
+    best : list of numpy.ndarray or None
+        Where an experiment asked for them: the weights with the least validation loss.
     data, engine : course.data.Data, keras.Model
         Only while it goes on: the data, and the compiled twin of the model, which takes the steps.
     """
@@ -56,6 +56,7 @@ class Run:
     step: int = 0
     completed: bool = False
     statistics: pd.DataFrame | None = None
+    best: list | None = None
     data: Data | None = None
     engine: keras.Model | None = None
 
@@ -90,6 +91,7 @@ class Run:
 
 def build(config, data):
     """The compiled keras.Model that `train` would start from, for a Config and a data set."""
+    modes.check_precision()
     builder = config.model if callable(config.model) else getattr(models, config.model)
     parameters = signature(builder).parameters.values()
     known = [option.name for option in parameters if option.kind is option.KEYWORD_ONLY]
@@ -100,16 +102,19 @@ def build(config, data):
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = config.batch_norm_momentum
+    if not model.compiled:  # a builder may choose its own loss and optimizer
+        steps = config.epochs * (len(data.x_train) // config.batch_size)
+        loss = "sparse_categorical_crossentropy"
+        model.compile(optimizer(config, steps), loss=loss, metrics=["accuracy"])
+    return model
+
+
+def optimizer(config, steps):
+    """The keras.optimizers.Optimizer that a Config asks for, in a training of so many steps."""
     rate = float(config.learning_rate)  # Keras refuses a whole number
     if config.schedule == "cosine":
-        steps = config.epochs * (len(data.x_train) // config.batch_size)
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    model.compile(
-        MAKERS[config.optimizer](rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    return model
+    return MAKERS[config.optimizer](rate)
 
 
 class Hook:
@@ -128,8 +133,22 @@ class Hook:
         """At the end, however it came; `run.completed` tells."""
 
 
+def shuffled(rng, data, size):
+    """The batches of an epoch: indices of shape (steps, size). Too few for a batch are left out."""
+    count = len(data.x_train) // size
+    return rng.permutation(len(data.x_train))[: count * size].reshape(count, size)
+
+
 def train(
-    config, data, *, record_every=None, measure_every=1, measure_size=2_000, hooks=(), progress=True
+    config,
+    data,
+    *,
+    record_every=None,
+    measure_every=1,
+    measure_size=2_000,
+    hooks=(),
+    batches=shuffled,
+    progress=True,
 ):
     """Train one model and measure it honestly.
 
@@ -150,6 +169,8 @@ def train(
         How many training images the training loss is re-measured on.
     hooks : iterable of Hook
         What else is to be done after a step or an epoch.
+    batches : callable
+        Called as batches(rng, data, size) for each epoch; see `shuffled`.
     progress : bool
         Whether to show a bar: see `Progress`.
 
@@ -170,18 +191,18 @@ def train(
     run = Run(config, build(config, data), data=data, engine=_engine(config, data))
     _copy_state(run.model, run.engine)
     hooks = [*hooks, Recorder(record_every), Progress(progress)]
-    order, steps = np.random.default_rng(config.seed), count // size
+    rng = np.random.default_rng(config.seed)
     for hook in hooks:
         hook.begin(run)
     try:
         run.rows += [] if run.epoch else _measure(run, measure_size)
         for epoch in range(1, config.epochs + 1):
             # Our own shuffle: the arms of an experiment see the same batches on every backend.
-            batches = order.permutation(count)[: steps * size].reshape(steps, size)
+            order = batches(rng, data, size)
             if epoch <= run.epoch:
                 continue
             logs = []
-            for batch in batches:
+            for batch in order:
                 logs.append(_step(run, batch))
                 for hook in hooks:
                     hook.step_done(run)
@@ -265,8 +286,7 @@ def _step(run, batch):
     """One step on the images of these indices: what Keras logs of it."""
     start, engine, data = perf_counter(), run.engine, run.data
     # Not `fit`, whose start costs as much as some twenty of our small steps.
-    if not RESETS_METRICS:
-        engine.reset_metrics()  # what is logged is of this batch alone, in every version of Keras
+    engine.reset_metrics()  # what is logged is of this batch alone, in every version of Keras
     log = engine.train_on_batch(data.x_train[batch], data.y_train[batch], return_dict=True)
     run.step += 1
     run.seconds += perf_counter() - start
@@ -276,7 +296,7 @@ def _step(run, batch):
 def _logged(run, logs):
     """What Keras logged over an epoch, as rows of the history."""
     means = {name: np.mean([log[name] for log in logs]) for name in ("loss", "accuracy")}
-    return _rows(run.epoch, "train", "training", means | {"seconds": run.seconds})
+    return rows(run.epoch, "train", "training", means | {"seconds": run.seconds})
 
 
 def _measure(run, measure_size):
@@ -290,16 +310,17 @@ def _measure(run, measure_size):
     # once for all epochs and seeds of an arm, it soon repays what the direct call of `predict`
     # saves.
     size = min(1_000, max(100, min(len(x) for x, _ in splits.values())))
-    rows = []
+    found = []
     for split, (x, y) in splits.items():
         filled = np.pad(x, [(0, -len(x) % size), *[(0, 0)] * (x.ndim - 1)], mode="edge")
         outputs = [run.engine.predict_on_batch(part) for part in modes.parts(filled, size)]
         measured = modes.scores(np.concatenate(outputs)[: len(x)], y)
-        rows += _rows(run.epoch, split, "inference", measured)
-    return rows
+        found += rows(run.epoch, split, "inference", measured)
+    return found
 
 
-def _rows(epoch, split, mode, metrics):
+def rows(epoch, split, mode, metrics):
+    """Rows of a history, from a mapping of metrics."""
     return [(epoch, split, mode, metric, float(value)) for metric, value in metrics.items()]
 
 

@@ -1,11 +1,10 @@
 """What can be measured on a trained model, by name: the metrics of a run.
 
-Each measure is a function of a run and its data, and leaves the model as it was. Apart from
-"final", "test", "mirrored" and "target" they ask for a chain of layers, as `course.models` builds
-them, for they switch single layers.
+Each measure is a function of a run and its data, and leaves the model as it was. Those that switch
+single layers are in `course.lab.switched`, those of probabilities in `course.lab.confidence`: both
+ask for a chain of layers, as `course.models` builds them.
 """
 
-from contextlib import contextmanager
 from itertools import pairwise
 
 import keras
@@ -13,15 +12,10 @@ import numpy as np
 
 from course import modes
 from course.config import check_choice
+from course.lab import confidence, switched
+from course.lab.metrics import EQUAL_LOSS
 
-BatchNorm, Dropout = (
-    keras.layers.BatchNormalization,
-    keras.layers.Dropout,
-)  # spatial dropout is a Dropout, too
 TARGETS = {"fashion_mnist": 0.78, "digits": 0.9}  # validation accuracy that "target" waits for
-BATCH_SIZES = (1, 2, 8, 32, 128)
-MOST_BATCHES = 250  # of a size: a thousand single images would take longer than the training
-MOST_IMAGES = 2_000  # training images that statistics are taken of
 
 
 def final(run, data):
@@ -35,6 +29,49 @@ def final(run, data):
         metrics[f"gap_{metric}"] = run.gap(metric)
         metrics[f"logged_{metric}"] = run.final(metric, "train", "training")
     return metrics | {"weights": run.model.count_params(), "seconds": run.seconds}
+
+
+def best(run, data):
+    """The epoch with the least validation loss, which is where early stopping ends up; 0 is before
+    training.
+
+    `best_epoch`, `best_epoch_log2` (of at least 1: factors become differences), `best_loss` and
+    `best_accuracy` (validation), `best_train_loss`, and, with the weights of that epoch,
+    `best_test_loss` and `best_test_accuracy`. All in inference mode.
+    """
+    if run.best is None:
+        raise ValueError(
+            "This run has not kept the weights of its best epoch, which the measure 'best' asks"
+            " for: train it with course.lab.many.runs."
+        )
+    epoch = int(run.curve("loss").idxmin())
+    with switched.borrowed(run) as model:
+        model.set_weights(run.best)
+        on_test = modes.evaluate(model, data.x_test, data.y_test)
+    return {
+        "best_epoch": epoch,
+        "best_epoch_log2": np.log2(max(1, epoch)),
+        "best_loss": run.curve("loss")[epoch],
+        "best_accuracy": run.curve("accuracy")[epoch],
+        "best_train_loss": run.curve("loss", "train")[epoch],
+        "best_test_loss": on_test["loss"],
+        "best_test_accuracy": on_test["accuracy"],
+    }
+
+
+def equal_training(run, data):
+    """Validation loss where the training loss, measured in inference mode, first falls to 0.4:
+    between two epochs by a straight line; not a number if it never does.
+    """
+    training, validation = run.curve("loss", "train"), run.curve("loss")
+    reached = np.flatnonzero(training <= EQUAL_LOSS)
+    if not len(reached) or reached[0] == 0:
+        return {f"loss_at_train_{EQUAL_LOSS}": np.nan}
+    (high, low), (before, after) = (
+        curve.iloc[reached[0] - 1 : reached[0] + 1] for curve in (training, validation)
+    )
+    share = (high - EQUAL_LOSS) / (high - low)
+    return {f"loss_at_train_{EQUAL_LOSS}": before + share * (after - before)}
 
 
 def test(run, data):
@@ -57,7 +94,7 @@ def mirrored(run, data):
         ("test_", data.x_test, data.y_test),
     ):
         both = (modes.predict(run.model, x) + modes.predict(run.model, x[:, :, ::-1])) / 2
-        scores[prefix] = _scores(both, y)
+        scores[prefix] = confidence.scores(both, y)
     validation = scores[""]
     return {
         "mirrored_accuracy": validation["accuracy"],
@@ -66,125 +103,40 @@ def mirrored(run, data):
     }
 
 
-def recomputed(run, data):
-    """Validation after statistics recomputed on training images, with dropout off
-    (`modes.recompute_statistics`).
-    """
-    with _borrowed(run) as model:
-        modes.recompute_statistics(model, data.x_train[:MOST_IMAGES])
-        found = modes.evaluate(model, data.x_validation, data.y_validation)
-    return {f"recomputed_{name}": value for name, value in found.items()}
+def sparsity(run, data):
+    """The units of the first hidden activation on the validation images, in inference mode; of a
+    convolution a unit is a feature map, in all its places.
 
-
-def batch_statistics(run, data):
-    """Validation accuracy with the statistics of each batch: batch norm in training mode, dropout
-    off.
-
-    `batch_1_accuracy` to `batch_128_accuracy`: shuffled batches, at most 250 of a size.
-    `sorted_accuracy`: batches of 128 sorted by class. `polluted_accuracy`: in inference mode, after
-    the sorted pass has moved the moving statistics. Images that fill no batch are left out; fewer
-    than 128 are one batch.
-    """
-    order = np.random.default_rng(run.config.seed).permutation(len(data.x_validation))
-    largest = BATCH_SIZES[-1]
-    by_class = order[: max(1, len(order) // largest) * largest]
-    by_class = by_class[np.argsort(data.y_validation[by_class], kind="stable")]
-    with _borrowed(run) as model:
-        found = {
-            f"batch_{size}_accuracy": _accuracy_in_batches(model, data, order, size)
-            for size in BATCH_SIZES
-        }
-    with _borrowed(run) as model:
-        found["sorted_accuracy"] = _accuracy_in_batches(model, data, by_class, largest)
-        found["polluted_accuracy"] = modes.evaluate(model, data.x_validation, data.y_validation)[
-            "accuracy"
-        ]
-    return found
-
-
-def dropout_on(run, data, passes=5):
-    """Validation with dropout left on and batch norm in inference mode: means over five passes.
-
-    `flips`: the part of the predictions that differ from one pass to the next.
-    """
-    with _borrowed(run) as model:
-        outputs = [_probabilities(model, data.x_validation, Dropout) for _ in range(passes)]
-    scores = [_scores(output, data.y_validation) for output in outputs]
-    chosen = [output.argmax(axis=1) for output in outputs]
-    return {
-        "dropout_on_accuracy": np.mean([score["accuracy"] for score in scores]),
-        "dropout_on_loss": np.mean([score["loss"] for score in scores]),
-        "flips": np.mean([one != other for one, other in pairwise(chosen)]),
-    }
-
-
-def monte_carlo(run, data, passes=30):
-    """Validation of the mean probability over 30 passes with dropout on and batch norm in inference
-    mode.
-
-    `mc_calibration` and, of the ordinary prediction, `calibration`: expected calibration error.
-    """
-    with _borrowed(run) as model:
-        mean = (
-            sum(_probabilities(model, data.x_validation, Dropout) for _ in range(passes)) / passes
-        )
-        ordinary = _probabilities(model, data.x_validation)
-    found = {f"mc_{name}": value for name, value in _scores(mean, data.y_validation).items()}
-    return found | {"calibration": _scores(ordinary, data.y_validation)["calibration"]}
-
-
-def active(run, data):
-    """Mean fraction of the outputs of the first hidden activation that are above 0, validation,
-    inference mode.
+    `dead` : the part of the units that are never above 0.
+    `active_alive` : how often one of the others is, on average (0 if there are none).
     """
     hidden = keras.Model(run.model.input, run.model.get_layer("activation_1").output)
-    return {"active": np.mean(_probabilities(hidden, data.x_validation) > 0)}
+    values = modes.predict(hidden, data.x_validation)
+    often = np.mean(values.reshape(-1, values.shape[-1]) > 0, axis=0)
+    alive = often > 0
+    return {"active_alive": often[alive].mean() if alive.any() else 0.0, "dead": 1 - alive.mean()}
 
 
-def variance_shift(run, data, masks=30):
-    """Variance at inference over variance in training, of the input of the first batch norm behind
-    a dropout.
+def effective_rate(run, data):
+    """`log2_effective_rate`: log2 of the learning rate over the squared length of a unit's weights.
 
-    The dropout stands directly before the batch norm, or before one dense layer and then the batch
-    norm. Everything in front of it is in inference mode, with fresh statistics. Means over the
-    features that vary:
-
-    shift_measured : variances over up to 2,000 training images; that of training over 30 masks an
-    image, too. shift_predicted : 1 / (1 + p/q kappa), with the rate p, q = 1 - p, kappa = sum_i
-    w_i^2 E[x_i^2] / (variance at
-        inference), x the input of the dropout and w the weights of the dense layer; without one, w
-        = 1 (lesson 06).
-    shift_error : mean absolute difference of the two.
-    shift_moving : variance at inference (nothing refreshed) over the moving variance.
+    Batch norm takes the scale of these weights away, so that a step turns them by this much (van
+    Laarhoven 2017, section 3). The squared lengths are averaged over the units of a layer; of the
+    layers before a batch norm it is the mean, so that of the rates is geometric. The learning rate
+    is that of the start.
     """
-    layers, x = run.model.layers, data.x_train[:MOST_IMAGES]
-    dropout, tail, norm = _dropout_before_norm(layers)
-
-    watched = keras.Model(run.model.input, [dropout.input, norm.input])
-    with _borrowed(run) as model:
-        moving = _variance(_means(watched(x)[1])) / keras.ops.convert_to_numpy(norm.moving_variance)
-        modes.recompute_statistics(model, x)
-        before, behind = watched(x)
-        noisy = (dropout(before, training=True) for _ in range(masks))
-        in_training = _variance(np.mean([_means(tail(y) if tail else y) for y in noisy], axis=0))
-    variance, mean_square = _variance(_means(behind)), _means(before)[1]
-    weights = keras.ops.convert_to_numpy(tail.kernel) if tail else np.eye(len(mean_square))
-    noise = dropout.rate / (1 - dropout.rate) * (mean_square @ weights**2)
-    varies = variance > 1e-9 * _means(behind)[1]  # not the dead units
-    if not varies.any():
+    kernels = [
+        keras.ops.convert_to_numpy(layer.kernel)
+        for layer, following in pairwise(run.model.layers)
+        if isinstance(following, switched.BatchNorm) and hasattr(layer, "kernel")
+    ]
+    if not kernels:
         raise ValueError(
-            f"The input of {norm.name} is constant, so it has no ratio of variances: the units are"
-            " dead."
+            "effective_rate needs a batch norm behind a dense or convolutional layer: give the"
+            " model norm='batch', placement='before'."
         )
-    measured, predicted = (
-        variance[varies] / one[varies] for one in (in_training, variance + noise)
-    )
-    return {
-        "shift_measured": measured.mean(),
-        "shift_predicted": predicted.mean(),
-        "shift_error": np.abs(measured - predicted).mean(),
-        "shift_moving": moving[varies].mean(),
-    }
+    lengths = [np.sum(kernel**2) / kernel.shape[-1] for kernel in kernels]
+    return {"log2_effective_rate": np.mean(np.log2(run.config.learning_rate / np.array(lengths)))}
 
 
 def drift(run, data):
@@ -247,14 +199,19 @@ def target(run, data):
 
 MEASURES = {
     "final": final,
+    "best": best,
+    "equal_training": equal_training,
     "test": test,
     "mirrored": mirrored,
-    "recomputed": recomputed,
-    "batch_statistics": batch_statistics,
-    "dropout_on": dropout_on,
-    "monte_carlo": monte_carlo,
-    "active": active,
-    "variance_shift": variance_shift,
+    "recomputed": switched.recomputed,
+    "batch_statistics": switched.batch_statistics,
+    "adapted": switched.adapted,
+    "fine_tuning": switched.fine_tuning,
+    "dropout_on": switched.dropout_on,
+    "monte_carlo": confidence.monte_carlo,
+    "sparsity": sparsity,
+    "effective_rate": effective_rate,
+    "variance_shift": switched.variance_shift,
     "drift": drift,
     "target": target,
 }
@@ -287,66 +244,3 @@ def measure(run, data, names=()):
     if not np.isfinite(list(metrics.values())).all():
         print("Not finite:", [name for name, value in metrics.items() if not np.isfinite(value)])
     return metrics
-
-
-@contextmanager
-def _borrowed(run):
-    """The model, to be changed: its weights, moving statistics and states of random generators are
-    put back.
-    """
-    variables = [variable for layer in run.model.layers for variable in layer.variables]
-    saved = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
-    try:
-        yield run.model
-    finally:
-        for variable, value in zip(variables, saved, strict=True):
-            variable.assign(value)
-
-
-def _probabilities(model, x, training_layers=(), batch_size=1_000):
-    parts = (x[start : start + batch_size] for start in range(0, len(x), batch_size))
-    return np.concatenate([modes.call(model, part, training_layers) for part in parts])
-
-
-def _accuracy_in_batches(model, data, order, size):
-    count = min(max(1, len(order) // size), MOST_BATCHES)
-    x, y = data.x_validation[order[: count * size]], data.y_validation[order[: count * size]]
-    return np.mean(_probabilities(model, x, BatchNorm, batch_size=size).argmax(axis=1) == y)
-
-
-def _scores(probabilities, labels):
-    """Loss (nats), accuracy and expected calibration error (Guo et al. 2017, eq. 3; lesson 04)."""
-    count, confidence, right = modes.confidence_bins(probabilities, labels)
-    calibration = np.sum(count * np.abs(confidence - right)) / len(labels)
-    return modes.scores(probabilities, labels) | {"calibration": float(calibration)}
-
-
-def _dropout_before_norm(layers):
-    """The first dropout whose batch norm follows directly or behind one dense layer: dropout, dense
-    or None, norm.
-    """
-    for first, second, third in zip(layers, layers[1:], [*layers[2:], None], strict=False):
-        if isinstance(first, Dropout) and isinstance(second, BatchNorm):
-            return first, None, second
-        if (
-            isinstance(first, Dropout)
-            and isinstance(second, keras.layers.Dense)
-            and isinstance(third, BatchNorm)
-        ):
-            return first, second, third
-    raise ValueError(
-        "variance_shift needs a dropout directly before a batch norm, or before a dense layer and a"
-        " batch norm: give the model a norm, a rate above 0 and two hidden blocks."
-    )
-
-
-def _means(values):
-    """Mean and mean square of each feature (channel) over everything else, summed in float64."""
-    values = keras.ops.convert_to_numpy(values).reshape(-1, values.shape[-1])
-    return np.array(
-        [values.mean(axis=0, dtype="float64"), np.mean(values**2, axis=0, dtype="float64")]
-    )
-
-
-def _variance(means):
-    return means[1] - means[0] ** 2

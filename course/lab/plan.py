@@ -5,15 +5,11 @@ with the parameters of one arm and one seed; `course.lab.sweep` executes trials 
 put out.
 """
 
-from pathlib import Path
-
 from course import data
 from course.config import check_choice, check_count, did_you_mean
 from course.lab.catalogue import EXPERIMENTS
 from course.lab.errors import UserError
 from course.lab.trial import PARAMETERS, SHARED, Trial, merged
-
-TEMPLATES = Path(__file__).resolve().parents[2] / "notebooks" / "experiments"
 
 
 class PlanError(UserError, ValueError):

@@ -6,6 +6,8 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 
@@ -14,34 +16,97 @@ import numpy as np
 
 from course import training
 from course.lab.files import write_whole
-from course.lab.results import HISTORY, RESULTS, ROW, check_metrics
+from course.lab.results import (
+    HISTORY,
+    ORDER,
+    RESULTS,
+    ROW,
+    check_metrics,
+    clear_errors,
+    columns_of,
+)
+
+NOTES = {}  # what else a run's provenance says, set by what trains it
+OTHER_CHECKPOINT = (
+    "The checkpoint is of another config, data or backend: starting from the beginning."
+)
 
 
-def save(folder, metrics, history, provenance):
-    """Put down what a run found; the last cell of a template calls this.
+@cache
+def _order(text):
+    """What the sweep that this kernel works for wants: folder, setting, and key by seed."""
+    return json.loads(text)
+
+
+def _ordered():
+    return _order(os.environ.get(ORDER, "{}"))
+
+
+def is_there(trial):
+    """Whether the sweep that this kernel works for has the result of a trial."""
+    order = _ordered()
+    return bool(order) and Path(order["folder"], "runs", order["keys"][str(trial.seed)]).is_dir()
+
+
+def checkpoint(*trials):
+    """The file that a killed training of these trials goes on from; None where none is kept."""
+    order = _ordered()
+    if not order:
+        return None
+    seeds = "-".join(str(one.seed) for one in trials)
+    return Path(order["folder"], "checkpoints", f"{order['setting']}-{seeds}")
+
+
+def save(trial, metrics, history, images):
+    """Put down what a run found; the last cell of a template calls this for each seed.
+
+    Run by hand, the notebook keeps nothing: only a sweep says where to.
 
     Parameters
     ----------
-    folder : path
-        Empty when the notebook is run by hand: then nothing is written.
+    trial : course.lab.trial.Trial
     metrics : mapping of str to number
         One row.
     history : pandas.DataFrame
         Tidy: epoch, split, mode, metric, value.
-    provenance : mapping
+    images : course.data.Data
+        What it was trained on.
 
     Raises
     ------
     course.lab.results.SweepError
-        If a metric has the name of another column of the table of results.
+        If a metric has the name of another column of the table of results, or the disk is full.
     """
-    check_metrics(metrics, provenance)
-    if not folder:
+    origin = provenance(images) | NOTES
+    check_metrics(metrics, origin)
+    order = _ordered()
+    if not order:
         return
-    folder = Path(folder)
-    history.to_parquet(folder / HISTORY, index=False)
-    metrics = {name: float(value) for name, value in metrics.items()}
-    (folder / ROW).write_text(json.dumps({"metrics": metrics, "provenance": dict(provenance)}))
+    folder, key = Path(order["folder"]), order["keys"][str(trial.seed)]
+    row = columns_of(trial, key, order["setting"])
+    row |= {"metrics": {name: float(value) for name, value in metrics.items()}}
+    row |= {"provenance": origin}
+    with clear_errors(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".new_") as scratch:
+        new, place = Path(scratch) / key, folder / "runs" / key
+        new.mkdir()
+        history.to_parquet(new / HISTORY, index=False)
+        (new / ROW).write_text(json.dumps(row, indent=1))
+        try:
+            os.rename(new, place)
+        except OSError:
+            if not place.exists():  # or another sweep was faster, and all is well
+                raise
+
+
+def identity(run, data):
+    """What a checkpoint must have in common with the training that goes on from it."""
+    return [
+        repr(run.config),
+        data.provenance,
+        data.input_shape,
+        len(data.x_train),
+        keras.config.backend(),
+    ]
 
 
 class Checkpoint(training.Hook):
@@ -62,15 +127,7 @@ class Checkpoint(training.Hook):
         self.path, self.seconds, self.saved = Path(path), seconds, perf_counter()
 
     def begin(self, run):
-        self.identity = json.dumps(
-            [
-                repr(run.config),
-                run.data.provenance,
-                run.data.input_shape,
-                len(run.data.x_train),
-                keras.config.backend(),
-            ]
-        )
+        self.identity = json.dumps(identity(run, run.data))
         if self.path.exists():
             self._load(run)
 
@@ -91,22 +148,22 @@ class Checkpoint(training.Hook):
             "rows": run.rows,
         }
         variables = map(keras.ops.convert_to_numpy, training.state(run.model))
+        best = {f"best_{number}": weights for number, weights in enumerate(run.best or [])}
         content = io.BytesIO()
-        np.savez(content, *variables, progress=json.dumps(progress))
+        np.savez(content, *variables, **best, progress=json.dumps(progress))
         write_whole(self.path, content.getvalue())
 
     def _load(self, run):
         with np.load(self.path) as saved:
             progress = json.loads(str(saved["progress"]))
             if progress["identity"] != self.identity:
-                print(
-                    "The checkpoint is of another config, data or backend: starting from the"
-                    " beginning."
-                )
+                print(OTHER_CHECKPOINT)
                 return
             for model in (run.model, run.engine):
                 for number, variable in enumerate(training.state(model)):
                     variable.assign(saved[f"arr_{number}"])
+            best = [name for name in saved.files if name.startswith("best_")]
+            run.best = [saved[f"best_{number}"] for number in range(len(best))] or run.best
         run.epoch, run.seconds = progress["epoch"], progress["seconds"]
         run.rows = [tuple(row) for row in progress["rows"]]
 
@@ -138,6 +195,7 @@ def provenance(data):
     }
 
 
+@cache
 def _graphics_card():
     """The name of the GPU that Keras computes on, with a comma in front; empty if there is none."""
     # Each backend has its own word for where a tensor lies; `keras.distribution` does not know
@@ -157,6 +215,7 @@ def _graphics_card():
         return ", a GPU"
 
 
+@cache
 def _revision():
     """Which state of the course computes this; tables that a sweep has written make it no other."""
     root = RESULTS.parent

@@ -11,9 +11,10 @@ import pandas as pd
 from course.lab import plan
 from course.lab.errors import UserError
 from course.lab.files import write_whole
-from course.lab.trial import BACKENDS, Trial, backend
+from course.lab.trial import BACKENDS, Trial
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
+ORDER = "COURSE_SWEEP"  # variable of a kernel's environment: what its sweep wants, see `record`
 ROW, HISTORY, NOTEBOOK = "row.json", "history.parquet", "notebook.ipynb"
 COLUMNS = ("key", "setting", "experiment", "arm", "seed", "parameters")
 ADDED = ("trial", "changed")  # columns when a table is read
@@ -152,8 +153,8 @@ def load(trials, out=RESULTS):
     ----------
     trials : list of course.lab.trial.Trial
         Such as `plan.trials("eight")`; of their settings, every seed that is there is taken.
-        Where there are none of this backend of Keras, those of another are: the column backend says
-        so.
+        Where more arms have some of another backend of Keras than of their own, it is those: the
+        column backend says so.
     out : path
 
     Returns
@@ -167,10 +168,12 @@ def load(trials, out=RESULTS):
     rows = collect(folder)
     if not len(rows):
         raise SweepError(f"There are no results of {name!r} yet: `course experiment {name}`.")
-    for where in (backend(), *BACKENDS):
-        arms = {trial.setting_on(where): trial.arm for trial in trials}
-        if rows["setting"].isin(arms).any():
-            break
+    there, of_arm = set(rows["setting"]), {trial.arm: trial for trial in trials}
+    choices = []
+    for where in (None, *BACKENDS):  # None: that of each arm
+        settings = {one.setting_on(where or one.backend): arm for arm, one in of_arm.items()}
+        choices.append({key: arm for key, arm in settings.items() if key in there})
+    arms = max(choices, key=len)  # the first of equals; arms of two backends are no pairs
     rows = rows[rows["setting"].isin(arms)].assign(arm=lambda table: table["setting"].map(arms))
     history = _read(folder / "history.parquet").merge(rows[["key", "arm", "seed"]], on="key")
     return _with_trials(rows.sort_values(["arm", "seed"], ignore_index=True)), history

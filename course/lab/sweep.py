@@ -1,38 +1,41 @@
-"""Sweeps: trials executed with papermill on Dask, and kept one folder a run.
+"""Sweeps: trials executed with papermill on Dask, an arm with all its missing seeds at a time.
 
 A run is done when its folder is there, and a folder appears whole or not at all: whatever is
-killed, and whenever, the next sweep computes what is missing and nothing else.
+killed, and whenever, the next sweep computes what is missing and nothing else. The kernel of an
+execution puts each run down itself (`course.lab.record.save`), so all workers must see the folder.
 """
 
+import asyncio
 import errno
+import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
 # Dask and papermill are imported where a sweep begins: the kernel of each run imports this file,
 # too.
-from course.lab import plan
 from course.lab.cluster import connect
 from course.lab.results import (
-    HISTORY,
     NOTEBOOK,
+    ORDER,
     RESULTS,
-    ROW,
     SweepError,
     cannot_write,
     clear_errors,
     collect,
-    columns_of,
 )
-from course.lab.trial import backend
+from course.lab.trial import TEMPLATES
 
 # One thread a run: two runs beside each other are faster than one run on two threads, and a thread
 # of its own makes a run the same whatever runs beside it. oneDNN halves the time of convolutions.
@@ -43,6 +46,8 @@ KERNEL_SETTINGS = {
     "OPENBLAS_NUM_THREADS": "1",
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    # JAX's threads; its own variables are taken away, for some change the random numbers.
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "COURSE_PROGRESS": "lines",
     "COURSE_WIDGETS": "0",
 }
@@ -54,7 +59,8 @@ KERNEL_DEFAULTS = {
         "false"
     ),  # or the first run takes three quarters of a GPU's memory from the others
 }
-KERNEL_DEATHS = 3  # how often the kernel of a run may die before the run counts as failed
+LEFT_TO_THE_USER = ("JAX_PLATFORMS", "JAX_COMPILATION_CACHE_DIR")
+KERNEL_DEATHS = 3  # how often the kernel of a run may die before its runs count as failed
 KERNEL_START_SECONDS = 300  # on a busy machine
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
@@ -81,85 +87,194 @@ class Outcome:
 # ------------------------------------------------------------------------------------------------
 
 
-def execute(key, parameters, template, out, backend):
-    """Execute the template of one trial in a kernel of its own.
+@dataclass(frozen=True)
+class Order:
+    """What one execution of a template is to compute: some seeds of an arm.
+
+    Made by the driver, keys included, for a worker may not know a template of one's own.
+
+    Attributes
+    ----------
+    parameters : mapping
+        A trial as `to_dict` gives it, without its seed.
+    keys : mapping of int to str
+        The trials' keys, by seed.
+    setting, backend : str
+        Of the trials.
+    template : str
+        The notebook's text.
+    folder : str
+        Of the sweep.
+    token : str
+        Name of a file in it, by which a worker sees that it looks at the same disk.
+    versions : str
+        Of Keras and of the course: the driver's.
+    """
+
+    parameters: dict
+    keys: dict
+    setting: str
+    backend: str
+    template: str
+    folder: str
+    token: str
+    versions: str
+
+    @property
+    def name(self):
+        """Of its log and of its notebook."""
+        return f"{self.setting}-{min(self.keys)}"
+
+    def is_there(self, seed):
+        """Whether the result of a seed has been put down."""
+        return Path(self.folder, "runs", self.keys[seed]).is_dir()
+
+    def __str__(self):
+        seeds = ", ".join(map(str, self.keys))
+        what = f"{self.parameters['experiment']}, {self.parameters['arm']}"
+        return f"{what}, {'seed' if len(self.keys) == 1 else 'seeds'} {seeds}"
+
+
+def execute(order):
+    """Execute a template for some seeds, in a kernel of its own, which puts down what it finds.
 
     Parameters
     ----------
-    key : str
-        The trial's; made by the driver, for a worker may not know a template of one's own.
-    parameters : mapping
-        The trial as `to_dict` gives it.
-    template : str
-        The notebook's text: the worker may be on another machine.
-    out : str
-        The sweep's folder; where the worker sees it, the log grows there and checkpoints are kept
-        there.
-    backend : str
-        Keras's: the driver's, which is part of the trial's key.
+    order : Order
 
     Returns
     -------
-    dict
-        "files": content by name; "error": None, or one line; "seconds". None if another sweep has
-        computed it meanwhile.
+    dict of int to str
+        By seed, why it failed, in one line. The seeds behind it are tried all the same, until two
+        fail in a row.
+
+    Raises
+    ------
+    StrangerError
+        If this worker cannot be trusted with it.
     """
     import multiprocessing
 
-    import papermill
     from distributed import get_worker
 
+    _refuse_stranger(order)
     # Dask's workers are daemons, which may have no children; the fork server of the warm kernels is
     # one.
     multiprocessing.current_process().daemon = False
-    os.environ.update(KERNEL_DEFAULTS | os.environ | KERNEL_SETTINGS | {"KERAS_BACKEND": backend})
-    start, shared = monotonic(), Path(out)
-    if (shared / "runs" / key).is_dir():
-        return None
+    folder = Path(order.folder)
+    _set_environment(order)
+    log_path = folder / "logs" / f"{order.name}.log"
     # In Dask's own folder, which the next worker on this machine clears if this one is killed.
     with tempfile.TemporaryDirectory(dir=get_worker().local_directory, prefix="run_") as scratch:
         scratch = Path(scratch).resolve()
-        source = scratch / "template.ipynb"
-        source.write_text(template, encoding="utf-8")
-        log_folder = shared / "logs" if (shared / "logs").is_dir() else scratch
-        plumbing = {"save_to": str(scratch)}
-        if (shared / "checkpoints").is_dir():
-            plumbing["checkpoint"] = str(shared / "checkpoints" / key)
-        log = open(log_folder / f"{key}.log", "w+", encoding="utf-8")
-        with log, _kernels_die_if_cancelled(scratch) as stopped:
-            what = f"{parameters['experiment']}, {parameters['arm']}"
-            print(f"{what}, seed {parameters.get('seed', 0)}", file=log, flush=True)
-            for attempt in range(1, KERNEL_DEATHS + 1):
-                error = None
-                try:
-                    papermill.execute_notebook(
-                        source,
-                        scratch / NOTEBOOK,
-                        {"parameters": parameters} | plumbing,
-                        kernel_name="python3",
-                        cwd=scratch,
-                        progress_bar=False,
-                        stdout_file=log,
-                        stderr_file=log,
-                        start_timeout=KERNEL_START_SECONDS,
-                    )
-                    break
-                except RuntimeError as death:  # nbclient's, while the kernel starts or later
-                    error = f"its kernel died {attempt} times (killed, or out of memory?)"
-                    print(f"Attempt {attempt} of {KERNEL_DEATHS}: {death}", file=log, flush=True)
-                    if stopped.is_set():
-                        break
-                except papermill.PapermillExecutionError as failure:
-                    error = f"{failure.ename}: {failure.evalue}"
-                    print(error, file=log, flush=True)
-                    break
-            log.seek(0)
-            files = {"log.txt": log.read().encode()}
-        names = [name for name in (ROW, HISTORY, NOTEBOOK) if (scratch / name).exists()]
-        files |= {name: (scratch / name).read_bytes() for name in names}
-        if error is None and not {ROW, HISTORY} <= set(files):
-            error = "its template ended without saving results (record.save)"
-    return {"files": files, "error": error, "seconds": monotonic() - start}
+        (scratch / "template.ipynb").write_text(order.template, encoding="utf-8")
+        with (
+            open(log_path, "w", encoding="utf-8") as log,
+            _kernels_die_if_cancelled(scratch) as stopped,
+        ):
+            print(order, file=log, flush=True)
+            errors, seeds, barren = {}, list(order.keys), 0
+            while seeds and barren < 2 and not stopped.is_set():
+                error = _run_notebook(order, seeds, scratch, log, stopped)
+                left = [seed for seed in seeds if not order.is_there(seed)]
+                if left:
+                    errors[left[0]] = error or "its template ended without saving results"
+                    _put(scratch / NOTEBOOK, folder / "failed" / f"{order.setting}-{left[0]}")
+                barren = barren + 1 if left == seeds else 0
+                seeds = left[1:]
+        _put(scratch / NOTEBOOK, folder / "arms" / order.name)
+        os.replace(log_path, folder / "arms" / order.name / "log.txt")
+    errors |= dict.fromkeys(seeds, "not tried after the others had failed")
+    for seed in set(order.keys) - set(errors):
+        shutil.rmtree(folder / "failed" / f"{order.setting}-{seed}", ignore_errors=True)
+    return errors
+
+
+def _put(file, folder):
+    folder.mkdir(exist_ok=True)
+    if file.exists():
+        shutil.copy(file, folder)
+
+
+def _run_notebook(order, seeds, scratch, log, stopped):
+    """Why it failed, or None; begun again if the kernel dies, which goes on where it was."""
+    import papermill
+
+    error = None
+    for attempt in range(1, KERNEL_DEATHS + 1):
+        try:
+            papermill.execute_notebook(
+                scratch / "template.ipynb",
+                scratch / NOTEBOOK,
+                {"parameters": order.parameters, "seeds": seeds},
+                kernel_name="python3",
+                cwd=scratch,
+                progress_bar=False,
+                stdout_file=log,
+                stderr_file=log,
+                start_timeout=KERNEL_START_SECONDS,
+            )
+            return None
+        except RuntimeError as death:  # nbclient's, while the kernel starts or later
+            error = f"its kernel died {attempt} times (killed, or out of memory?)"
+            print(f"Attempt {attempt} of {KERNEL_DEATHS}: {death}", file=log, flush=True)
+            if stopped.is_set():
+                break
+        except papermill.PapermillExecutionError as failure:
+            error = f"{failure.ename}: {failure.evalue}"
+            print(error, file=log, flush=True)
+            break
+    return error
+
+
+def _set_environment(order):
+    """What the kernels of this process get: all that could change a result is fixed here."""
+    for name in [*os.environ]:
+        if name.startswith(("JAX_", "KERAS_")) and name not in LEFT_TO_THE_USER:
+            del os.environ[name]
+    wanted = {"folder": order.folder, "setting": order.setting, "keys": order.keys}
+    os.environ.update(
+        KERNEL_DEFAULTS
+        | os.environ
+        | KERNEL_SETTINGS
+        | {
+            "KERAS_BACKEND": order.backend,
+            # Not the user's keras.json, which may ask for another precision or order of axes.
+            "KERAS_HOME": str(Path(order.folder) / "logs"),
+            ORDER: json.dumps(wanted),
+        }
+    )
+
+
+class StrangerError(Exception):
+    """A worker that has another disk, or another version of what it is to run."""
+
+
+def _refuse_stranger(order):
+    here = f"The worker on {socket.gethostname()}"
+    if not Path(order.folder, order.token).exists():
+        raise StrangerError(
+            f"{here} does not see the folder {order.folder} as this machine does, so its results"
+            " would be lost. Give a folder that all workers share with --out."
+        )
+    if versions() != order.versions:
+        raise StrangerError(
+            f"{here} has {versions()}; here it is {order.versions}. Equal keys would not be equal"
+            " results: install the same on both."
+        )
+
+
+@cache
+def versions():
+    """Of Keras, its backends and the code of the course, in words."""
+    package, parts = Path(__file__).resolve().parents[1], []
+    for name in ("keras", "tensorflow", "tensorflow-cpu", "jax", "numpy"):
+        with suppress(PackageNotFoundError):
+            parts.append(f"{name} {version(name)}")
+    code = hashlib.sha256()
+    for path in sorted([*package.glob("*.py"), *package.glob("lab/*.py")]):
+        code.update(path.read_bytes())
+    return f"{', '.join(parts)} and the course's code {code.hexdigest()[:8]}"
 
 
 @contextmanager
@@ -223,7 +338,7 @@ def sweep(trials, out=RESULTS, *, workers=None, scheduler=None, begin=None, repo
         Processes on this machine, one core each; by default one a core.
     scheduler : str, optional
         Address of a Dask scheduler, such as "tcp://127.0.0.1:8786", instead of workers on this
-        machine.
+        machine; its workers must see the folder.
     begin : callable, optional
         Called as begin(outcome) once it is known what is there already.
     report : callable, optional
@@ -236,7 +351,8 @@ def sweep(trials, out=RESULTS, *, workers=None, scheduler=None, begin=None, repo
     Raises
     ------
     SweepError
-        If the folder cannot be written, the disk is full, or the scheduler cannot be reached.
+        If the folder cannot be written, the disk is full, the scheduler cannot be reached, or a
+        worker has another disk or other versions.
     """
     start = monotonic()
     folder = _prepare(Path(out).resolve() / trials[0].experiment)
@@ -244,99 +360,116 @@ def sweep(trials, out=RESULTS, *, workers=None, scheduler=None, begin=None, repo
     outcome = Outcome(present=[trial for trial in trials if trial.key in known])
     if begin:
         begin(outcome)
-    # Seed by seed, so that a sweep that is stopped leaves whole pairs; the last arms first, because
-    # the catalogue lists the long ones last, and a long run that begins last would leave the other
-    # workers idle.
-    last_first = {trial.arm: -number for number, trial in enumerate(trials)}
-    ordered = sorted(trials, key=lambda trial: (trial.seed, last_first[trial.arm]))
-    missing = {trial.key: trial for trial in ordered if trial.key not in known}
-    if missing:
-        from distributed import as_completed
+    missing = {trial.key: trial for trial in trials if trial.key not in known}
 
-        template = (plan.TEMPLATES / f"{trials[0].template}.ipynb").read_text(encoding="utf-8")
+    def tell(trial, error):
+        (outcome.failed if error else outcome.done).append((trial, error) if error else trial)
+        outcome.seconds = monotonic() - start
+        if report:
+            report(trial, error, outcome)
+
+    if missing:
         workers = min(workers or os.cpu_count(), len(missing))
-        with connect(workers, scheduler, log=folder / "logs" / "workers.txt") as client:
-            futures = {
-                client.submit(
-                    execute,
-                    key,
-                    trial.to_dict(),
-                    template,
-                    str(folder),
-                    backend(),
-                    key=f"{trial.experiment}-{key}-{uuid4().hex}",
-                ): trial
-                for key, trial in missing.items()
-            }
-            for future in as_completed(futures):
-                trial = futures[future]
-                error = _keep(trial, future, folder)
-                if error:
-                    outcome.failed.append((trial, error))
-                else:
-                    outcome.done.append(trial)
-                outcome.seconds = monotonic() - start
-                if report:
-                    report(trial, error, outcome)
-                future.release()
+        token = tempfile.NamedTemporaryFile(dir=folder, prefix=".sweep_")
+        with token, connect(workers, scheduler, log=folder / "logs" / "workers.txt") as client:
+            parts = sum(client.ncores().values()) if scheduler else workers
+            orders = _orders(missing.values(), folder, parts, Path(token.name).name)
+            _carry_out(client, orders, missing, folder, tell)
         collect(folder)
     outcome.seconds = monotonic() - start
     return outcome
 
 
-def _keep(trial, future, folder):
-    """Write what a trial put out; None, or why it failed."""
+def _orders(trials, folder, workers, token):
+    """The executions that compute some trials: one an arm, or several where workers would idle."""
+    arms = {}
+    for trial in trials:
+        arms.setdefault(trial.setting, []).append(trial)
+    # The last arms first: the catalogue lists the long ones last, and a long one that begins last
+    # would leave the other workers idle.
+    orders = []
+    for setting, seeds in reversed(arms.items()):
+        first = seeds[0]
+        template = (TEMPLATES / f"{first.template}.ipynb").read_text(encoding="utf-8")
+        count = min(len(seeds), max(1, -(-workers // len(arms))))
+        orders += [
+            Order(
+                {name: value for name, value in first.to_dict().items() if name != "seed"},
+                {one.seed: one.key for one in seeds[number::count]},
+                setting,
+                first.backend,
+                template,
+                str(folder),
+                token,
+                versions(),
+            )
+            for number in range(count)
+        ]
+    return orders
+
+
+def _carry_out(client, orders, missing, folder, tell):
+    """Have orders executed, and tell of each run as soon as its folder is there."""
+    from distributed import wait
+
+    futures = {
+        client.submit(execute, order, key=f"{order.name}-{uuid4().hex}", pure=False): order
+        for order in orders
+    }
+    waiting = dict(missing)
+
+    def look():
+        for key in [*waiting]:
+            if (folder / "runs" / key).is_dir():
+                tell(waiting.pop(key), None)
+
+    while futures:
+        # Dask's own exception of this name is not Python's in every version.
+        with suppress(TimeoutError, asyncio.TimeoutError):
+            wait(futures, timeout=1, return_when="FIRST_COMPLETED")
+        finished = [future for future in futures if future.done()]
+        look()
+        for future in finished:
+            order = futures.pop(future)
+            errors = _outcome(future, order)
+            for seed, key in order.keys.items():
+                if key in waiting:
+                    tell(waiting.pop(key), errors[seed])
+            future.release()
+
+
+def _outcome(future, order):
+    """By seed, why it failed."""
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
     from distributed.comm import CommClosedError
 
     try:
-        result = future.result()
+        errors = future.result()
     except KilledWorker:
-        return "its workers died again and again (killed, or out of memory?)"
+        return dict.fromkeys(order.keys, "its workers died again and again (out of memory?)")
     except (CommClosedError, FutureCancelledError):  # the scheduler is gone
         raise
+    except StrangerError as error:
+        raise SweepError(str(error)) from error
     except Exception as error:  # such as a worker that cannot import the course
         if getattr(error, "errno", None) in CANNOT_WRITE:
-            raise SweepError(cannot_write(folder, error)) from error
-        return f"{type(error).__name__}: {error}"
-    if result is None:
-        return None
-    place = folder / ("failed" if result["error"] else "runs") / trial.key
-    files = dict(result["files"])
-    if not result["error"]:
-        row = columns_of(trial, trial.key, trial.setting) | json.loads(files[ROW])
-        # With the kernel's start and all measuring.
-        row["provenance"]["wall_seconds"] = round(result["seconds"], 2)
-        files[ROW] = json.dumps(row, indent=1).encode()
-    with clear_errors(folder):
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".new_") as scratch:
-            new = Path(scratch) / trial.key
-            new.mkdir()
-            for name, content in files.items():
-                (new / name).write_bytes(content)
-            if result["error"] and place.exists():
-                shutil.rmtree(place)  # of an earlier attempt
-            try:
-                os.rename(new, place)
-            except OSError:
-                if not place.exists():  # or another sweep was faster, and all is well
-                    raise
-        if not result["error"]:
-            shutil.rmtree(folder / "failed" / trial.key, ignore_errors=True)
-        # It is in the run's folder now.
-        (folder / "logs" / f"{trial.key}.log").unlink(missing_ok=True)
-    return result["error"]
+            raise SweepError(cannot_write(order.folder, error)) from error
+        return dict.fromkeys(order.keys, f"{type(error).__name__}: {error}")
+    for error in errors.values():
+        if error.startswith("SweepError: Cannot write"):  # of the kernel: a full disk
+            raise SweepError(error.removeprefix("SweepError: "))
+    return errors
 
 
 def _prepare(folder):
     with clear_errors(folder):
-        for name in ("runs", "failed", "logs", "checkpoints"):
+        for name in ("runs", "arms", "failed", "logs", "checkpoints"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".new_*"):
-            if (
-                time.time() - left.stat().st_mtime > 3600
-            ):  # else it may be of another sweep that is at work
+        for left in [*folder.glob(".new_*"), *folder.glob(".sweep_*")]:
+            # Else it may be of another sweep that is at work.
+            if time.time() - left.stat().st_mtime > 24 * 3600:
                 shutil.rmtree(left, ignore_errors=True)
+                left.unlink(missing_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     return folder

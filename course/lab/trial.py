@@ -13,6 +13,7 @@ from course import data
 from course.config import MODELS, Config, check_choice, is_number
 
 BACKENDS = ("tensorflow", "jax", "torch")  # of Keras; the usual one first
+TEMPLATES = Path(__file__).resolve().parents[2] / "notebooks" / "experiments"
 KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -132,9 +133,22 @@ class Trial:
         return data.load(self.dataset, **sizes, seed=self.seed)
 
     @property
+    def backend(self):
+        """The backend of Keras that it is computed on: KERAS_BACKEND or, if unset, the faster one.
+
+        On a CPU that is JAX for dense networks, whose seeds it trains at once, and TensorFlow for
+        convolutions.
+        """
+        return os.environ.get("KERAS_BACKEND") or BACKENDS[self._is_dense]
+
+    @property
+    def _is_dense(self):
+        return self.config.model == "mlp" and self.template != "exact"
+
+    @property
     def key(self):
-        """Hash of the whole configuration, the data and the backend: equal keys, equal results."""
-        return self.key_on(backend())
+        """Hash of all that decides a run, the backend included: equal keys, equal results."""
+        return self.key_on(self.backend)
 
     def key_on(self, backend):
         """The key on a backend of Keras, one of `BACKENDS`."""
@@ -143,7 +157,7 @@ class Trial:
     @property
     def setting(self):
         """The same without the seed: what the trials of one arm have in common."""
-        return self.setting_on(backend())
+        return self.setting_on(self.backend)
 
     def setting_on(self, backend):
         """The setting on a backend of Keras, one of `BACKENDS`."""
@@ -151,7 +165,7 @@ class Trial:
         setting = {
             name: values[name] for name in values if name not in ("experiment", "arm", "seed")
         }
-        return _hash([setting, data.identity(self.dataset), backend])
+        return _hash([setting, data.identity(self.dataset), backend, text_of(self.template)])
 
 
 CONFIG = {one.name: getattr(Config(), one.name) for one in fields(Config)}
@@ -176,6 +190,22 @@ PARAMETERS = {
     ),
     "transformer": _without(
         "model", "options", "record_every", norm="layer", order="pre", blocks=1, rate=0.1
+    ),
+    "variants": _without(
+        "model",
+        "options",
+        "record_every",
+        norm="none",
+        depth=2,
+        width=256,
+        residual=False,
+        branch="plain",
+        survival=1.0,
+        rate=0.0,
+        drop_until=0,
+        label_smoothing=0.0,
+        weight_decay=0.0,
+        initial_scale=1.0,
     ),
 }
 
@@ -213,9 +243,26 @@ def merged(*layers):
     return result
 
 
-def backend():
-    """The backend of Keras that trials are computed on; a worker's own setting does not count."""
-    return os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+def text_of(template):
+    """Hash of the code of a template that decides its results.
+
+    Its prose does not count, nor do cells tagged "parameters" or "picture".
+    """
+    path = TEMPLATES / f"{template}.ipynb"
+    return _text_of(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _text_of(path, changed):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return _hash(
+        [
+            "".join(cell["source"])
+            for cell in cells
+            if cell["cell_type"] == "code"
+            and not {"parameters", "picture"} & {*cell["metadata"].get("tags", ())}
+        ]
+    )
 
 
 def _hash(value):

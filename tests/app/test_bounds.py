@@ -15,7 +15,7 @@ ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.
 TESTS = ROOT / "tests"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
-EXTRAS = "jax,grading,site"
+EXTRAS = "grading,site"
 # What tells most of the dependencies apart, in a few minutes.
 CHOSEN = "test_reference.py", "test_models.py", "test_training.py", "test_environment.py"
 

@@ -117,7 +117,7 @@ def sentence(error) -> str:
 # --- what is run, and in which environment
 # ---------------------------------------------------------
 
-TESTED = ["--group", "test", "--extra", "jax", "--extra", "grading", "--extra", "site"]
+TESTED = ["--group", "test", "--extra", "grading", "--extra", "site"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ CORE = ("reference", "models", "training", "plots")
 
 @pytest.mark.skipif(os.environ.get("KERAS_BACKEND") == "jax", reason="this run is on JAX already")
 def test_the_core_passes_on_jax():
-    pytest.importorskip("jax", reason="JAX is not installed: uv sync --extra jax")
     tests = [str(TESTS / f"test_{name}.py") for name in CORE]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
     # Most of the time is XLA's, which compiles each function for each shape; what it compiles runs

@@ -95,10 +95,12 @@ def run_sweep(trials, out, workers, scheduler):
     )
     for trial, error in outcome.failed:
         places = [
-            folder / "failed" / trial.key / results.NOTEBOOK,
-            folder / "logs" / f"{trial.key}.log",
+            *folder.glob(f"failed/{trial.setting}-{trial.seed}/{results.NOTEBOOK}"),
+            *folder.glob(f"arms/{trial.setting}-*/log.txt"),
+            *folder.glob(f"logs/{trial.setting}-*.log"),
+            folder / "logs",
         ]
-        where = next((place for place in places if place.exists()), folder / "logs")
+        where = places[0]
         console.print(
             f"  {trial.arm}, seed {trial.seed}: {error}\n    {where}",
             soft_wrap=True,
