@@ -620,6 +620,7 @@ EXPERIMENTS = {
             "norm": "batch",
             "residual": True,
             "depth": 9,
+            "width": 128,
             "epochs": 20,
             "learning_rate": USUAL,
         },

@@ -21,6 +21,8 @@ How it asks:
 - One verb has one smallest difference: `SMALLEST`.
 """
 
+from math import log2
+
 from course.lab.catalogue import EXPERIMENTS, arm_name, family
 from course.lab.verdict import Claim, Contrast
 
@@ -30,7 +32,8 @@ REGISTERED = ""
 # "improves", "costs" and "spoils" mean a difference beyond it, "the same" and "adds little" one
 # within it, and "replaces", "stands in for" and "no more than" that it is not worse, or not more,
 # by as much. The exceptions stand beside their contrasts: what is exact has the rounding of float32
-# as its bound, and "reaches a number" has none.
+# as its bound, and "reaches a number" or
+# "two to three times" have none.
 SMALLEST = {
     "accuracy": 0.01,  # of test, validation or training images; of areas under ROC curves, too
     "loss": 0.02,  # nats, and so for gaps between two losses
@@ -821,17 +824,20 @@ CLAIMS = [
         "Dropout needs two to three times as many epochs.",
         "-",
         tuple(
-            contrast(
-                f"dropout - {factor} times plain",
+            minus(
                 "two by two",
-                "best_epoch",
-                {f"few images, dropout, {FIXED}": 1, f"few images, {PLAIN}": -factor},
+                f"few images, dropout, {FIXED}",
+                f"few images, {PLAIN}",
+                "best_epoch_log2",
                 expected,
+                f", against a factor of {factor}",
+                offset=log2(factor),
+                smallest=0,
             )
             for factor, expected in ((2, "higher"), (3, "lower"))
         ),
         "Srivastava et al. 2014, section 10. To the epoch of the lowest validation loss, with a"
-        " rate of 0.5 and the same learning rate.",
+        " rate of 0.5 and the same learning rate; the base-2 logarithm of the factor.",
         scope="dense networks of 2 x 256, 1,000 images, 60 epochs",
         group=DROPOUT,
     ),
