@@ -664,7 +664,14 @@ def _on_digits(experiment, keep_batch, longer):
         steps = values["epochs"] * (values["train_size"] // batch)
         batch = batch if keep_batch else batch // 2
         epochs = max(1, round(longer * steps / (images // batch)))
-        arms[arm] = {**changes, "train_size": images, "batch_size": batch, "epochs": epochs}
+        arms[arm] = {
+            **changes,
+            "train_size": images,
+            "batch_size": batch,
+            "epochs": epochs,
+            # Their epochs are short: measured as often as the others, not more.
+            "measure_every": max(1, round(epochs / values["epochs"])),
+        }
     common = {**experiment.common, "dataset": "digits"}
     small = {name: value for name, value in experiment.small.items() if name != "train_size"}
     return replace(experiment, arms=arms, common=common, small=small)
