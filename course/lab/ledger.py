@@ -5,6 +5,7 @@ from functools import cache, partial
 
 import pandas as pd
 
+from course import intervals
 from course.lab import plan, results, verdict
 from course.lab.claims import CLAIMS, FACTS
 from course.lab.verdict import Claim
@@ -12,6 +13,7 @@ from course.lab.verdict import Claim
 BY_ID = {claim.id: claim for claim in (*CLAIMS, *FACTS)}
 NOT_MEASURED = "not measured"
 TWIN = "{} digits"  # the same experiment on the second data set
+UNSETTLED = ("open", "holds" + intervals.PERHAPS, verdict.NOT_TESTED)  # want a second look
 SHOWN = ["id", "verdict", "tally", "found", "scope"]  # of `table`, where there is little room
 
 
@@ -194,28 +196,61 @@ def _arms_of(contrasts):
     return arms
 
 
-def second_look(entries):
-    """The trials of the second look: of the arms of contrasts that the first one did not settle.
+def next_trials(out=results.RESULTS, asked=(*CLAIMS, *FACTS)):
+    """The trials that the ledger wants next, as far as the results in a folder tell.
+
+    Of an arm at its best setting first as many seeds as it is chosen by; then, of the chosen
+    settings and of the other arms, the first look; and where that leaves a verdict open, the second
+    look of the contrasts that are not settled. To be asked again when these are done, until nothing
+    is missing.
 
     Parameters
     ----------
-    entries : iterable of Entry
+    out : path
+    asked : iterable of Claim
+        Each is asked of its twin, too.
 
     Returns
     -------
     list of list of course.lab.trial.Trial
-        By experiment.
+        By experiment; those that there are results of are among them.
     """
-    unsettled = [
-        finding.contrast
-        for entry in entries
-        for finding in entry.findings + entry.controls
-        if finding.look == 1 and finding.says not in verdict.SETTLED
-    ]
+    rows_of, wanted = cache(partial(_rows, out=out)), {}
+    for claim in asked:
+        for one in filter(None, (claim, twin_of(claim))):
+            second = entry(one, rows_of).verdict in UNSETTLED
+            for contrast in one.contrasts + one.controls:
+                counts = wanted.setdefault(contrast.experiment, {})
+                for arm, count in _seeds_wanted(contrast, rows_of, second).items():
+                    counts[arm] = max(count, counts.get(arm, 0))
     return [
-        plan.trials(name, arms=arms, seeds=looks_of(name)[1])
-        for name, arms in _arms_of(unsettled).items()
+        [trial for arm in counts for trial in plan.trials(name, arms=[arm], seeds=counts[arm])]
+        for name, counts in wanted.items()
     ]
+
+
+def _seeds_wanted(contrast, rows_of, second):
+    """How many seeds of each arm a contrast wants next."""
+    looks = looks_of(contrast.experiment)
+    try:
+        rows = rows_of(contrast.experiment)
+        chosen = verdict.best_settings(contrast, rows, looks)
+    except (results.SweepError, ValueError, FileNotFoundError):
+        rows, chosen = pd.DataFrame({"arm": []}), {}
+    there, wanted = rows["arm"].value_counts(), {}
+    for arm, _ in contrast.terms:
+        settings = arm if isinstance(arm, tuple) else ()
+        wanted |= dict.fromkeys(settings, verdict.choosing(looks))
+        if min((there.get(one, 0) for one in settings), default=looks[0]) >= verdict.choosing(
+            looks
+        ):
+            wanted[chosen.get(arm, arm)] = looks[0]
+    if second and not any(there.get(arm, 0) < count for arm, count in wanted.items()):
+        (finding,) = verdict.findings([contrast], rows_of, looks_of)
+        if finding.says not in verdict.SETTLED:
+            in_it = {chosen.get(arm, arm) for arm, _ in contrast.terms}
+            wanted |= dict.fromkeys(in_it, looks[1])
+    return wanted
 
 
 def judge_trials(claim, groups, out):

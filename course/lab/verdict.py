@@ -22,7 +22,8 @@ known, and tests/lab/test_verdict.py holds it to that.
 4. A claim with *all of* its contrasts is a conjunction: one that contradicts refutes it. One with
    *most of* them is a tendency, by majority. Its verdict comes with the tally of its contrasts.
 5. An arm may be several settings: it is judged at its best, the one with the lowest mean validation
-   loss over the seeds of the first look, which is then read in another metric, on test images. To
+   loss over the first seeds (a quarter of the first look: `choosing`), which is then read in
+   another metric, on test images. Only the chosen one needs the other seeds. To
    choose is an advantage: if one arm chooses among settings that are alike, and the other cannot
    choose, the rule errs in up to 7 % of cases on that side. If both choose, in at most 2.5 %.
 6. That an effect disappears can only be seen where there is one: such a claim has *controls*,
@@ -50,6 +51,7 @@ NOT_TESTED = "cannot be tested here"
 QUANTILE = 2.2  # of the normal distribution: see point 2
 CONFIDENCE = float(2 * stats.norm.cdf(QUANTILE) - 1)
 FEWEST_SETTINGS = 3
+FEWEST_TO_CHOOSE = 5  # seeds
 MOST_SEEDS = 1_000
 POWER = 0.9  # that a plan should have
 UNIT = 0.01  # of a contrast of which any difference matters
@@ -224,6 +226,11 @@ class Finding:
 # ------------------------------------------------------------------------------------------
 
 
+def choosing(looks):
+    """How many seeds, the first ones, the best of several settings is chosen by."""
+    return min(looks[0], max(FEWEST_TO_CHOOSE, looks[0] // 4))
+
+
 def best_settings(contrast, rows, looks):
     """Of each arm of a contrast that is several settings: the best one (point 5 above).
 
@@ -246,7 +253,7 @@ def best_settings(contrast, rows, looks):
         columns = [_column(contrast, rows, arm, contrast.chosen_by) for arm in arms]
         values = pd.concat(columns, axis=1, keys=arms, join="inner").sort_index()
         # A setting with a run that diverged is not the best: its mean is NaN.
-        means = values.iloc[: looks[0]].mean(skipna=False).dropna()
+        means = values.iloc[: choosing(looks)].mean(skipna=False).dropna()
         if means.empty:
             raise ValueError(
                 f"{contrast.name!r} cannot choose among {', '.join(map(repr, arms))}: they have no"

@@ -1,6 +1,8 @@
 """The ledger: results become verdicts, a claim can be run and judged, and the command shows it."""
 
 import re
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -198,20 +200,42 @@ def test_every_claim_can_be_planned(dataset, small):
             assert all(len(mine) == 2 and mine == seeds[0] for mine in seeds), "whole pairs"
 
 
-def test_the_second_look_is_of_what_the_first_one_did_not_settle():
-    uneven = [0.3, 0.6, 0.3]
-    open_one = found(TREATED, seeds=3, treated=uneven)
-    (trials,) = ledger.second_look([open_one])
-    assert {trial.arm for trial in trials} == {"plain", "treated"}
-    assert {trial.seed for trial in trials} == set(range(LOOKS[1]))
-    settled = found(TREATED, seeds=3, treated=0.3)
-    last = found(TREATED, treated=2 * uneven)
-    few = found(TREATED, seeds=2, treated=uneven)
-    assert open_one.findings[0].look == 1 and last.findings[0].look == 2
-    assert ledger.second_look([settled, last, few]) == []
-    controlled = found(VANISHES, seeds=3, treated=uneven)
-    (trials,) = ledger.second_look([controlled])
-    assert {trial.arm for trial in trials} == {"plain", "treated"}, "of its control"
+def wanted(claim):
+    """How many seeds of each arm the ledger wants next, by experiment."""
+    return {
+        trials[0].experiment: Counter(trial.arm for trial in trials)
+        for trials in ledger.next_trials(asked=[claim])
+    }
+
+
+def test_the_second_look_is_of_what_the_first_one_did_not_settle(stored):
+    uneven, twin = [0.3, 0.6, 0.3], {"made up digits": {"plain": 3, "treated": 3}}
+    stored["made up digits"] = rows(seeds=3, treated=0.3)
+    for losses, count in (({"seeds": 2}, 3), ({"seeds": 3}, 6), ({"treated": 2 * uneven}, 6)):
+        stored["made up"] = rows(**{"treated": uneven} | losses)
+        assert wanted(TREATED) == {"made up": {"plain": count, "treated": count}} | twin
+    stored["made up"] = rows(seeds=3, treated=0.3)
+    assert wanted(TREATED) == {"made up": {"plain": 3, "treated": 3}} | twin
+    # One contrast is refuted, and with it the claim: the other one may stay open.
+    stored["made up"] = rows(seeds=3, treated=uneven).assign(accuracy=lambda t: 0.5 + t["loss"])
+    assert wanted(TREATED)["made up"] == {"plain": 3, "treated": 3}
+    # Of a control that is not settled, too.
+    stored["made up"] = rows(seeds=3, treated=uneven)
+    assert wanted(VANISHES)["made up"]["treated"] == 6
+
+
+def test_of_several_settings_only_the_best_gets_all_seeds(stored, monkeypatch):
+    assert [verdict.choosing(looks) for looks in ((3, 6), (5, 10), (24, 48), (64, 128))] == [
+        *(3, 5, 6, 16)
+    ]
+    for name in ("made up", "made up digits"):
+        longer = replace(plan.EXPERIMENTS[name], looks=(24, 48))
+        monkeypatch.setitem(plan.EXPERIMENTS, name, longer)
+    best = replace(VANISHES, disappears=False, controls=())
+    first = dict.fromkeys(RATES, 6) | {"plain": 24}
+    assert wanted(best)["made up"] == first
+    stored["made up"] = rows(seeds=6, **{RATES[1].replace(" ", "_").replace(".", ""): 0.3})
+    assert wanted(best)["made up"] == first | {RATES[1]: 24}
 
 
 def test_power_is_computed_from_the_spreads_that_are_kept(stored):
@@ -403,13 +427,12 @@ def test_all_computes_what_no_backend_has_computed(tmp_path, monkeypatch, swept,
         assert all(known.isdisjoint(map(run.key_on, BACKENDS)) for run in runs)
     swept.clear()
     assert ask("--all", "--out", tmp_path).exit_code == 0
-    assert {name: len(runs) for name, runs in swept.items()} == {
-        name: len(plan.trials(name)) for name in plan.EXPERIMENTS
-    }
+    assert set(swept) == set(plan.EXPERIMENTS), "also what no claim asks about"
+    assert len(swept["cost"]) == len(plan.trials("cost"))
 
 
 def test_all_goes_on_to_the_second_look(tmp_path, monkeypatch, swept, stored):
-    monkeypatch.setattr(ledger.look_up, "__defaults__", (results.RESULTS, [TREATED]))
+    monkeypatch.setattr(ledger.next_trials, "__defaults__", (results.RESULTS, [TREATED]))
     stored["made up"] = rows(seeds=3, treated=[0.3, 0.6, 0.3])
     assert ask("--all", "--out", tmp_path).exit_code == 0
     assert {trial.arm for trial in swept["made up"]} == {"plain", "treated"}

@@ -183,15 +183,12 @@ def claims(
     out: Out = None,
 ) -> None:
     """Show the ledger of claims and verdicts; with an id, test that claim on a small scale."""
-    from course.lab import ledger, plan, results
+    from course.lab import ledger, results
 
     kept = out or results.RESULTS
     with explained():
         if everything:
-            planned = [plan.trials(name, dataset=dataset, seeds=seeds) for name in plan.EXPERIMENTS]
-            run_missing(planned, kept, workers, scheduler)
-            if not dataset and seeds is None:
-                run_missing(ledger.second_look(ledger.look_up(kept)), kept, workers, scheduler)
+            run_ledger(kept, dataset, seeds, workers, scheduler)
         if claim is None:
             show_ledger(kept)
             return
@@ -219,21 +216,33 @@ def claims(
                 console.print(text, markup=False)
 
 
-def run_missing(groups, out, workers, scheduler):
-    """Run of each experiment's trials those that no backend has a result of.
+def run_ledger(out, dataset, seeds, workers, scheduler):
+    """Run what is missing of the ledger and of all other experiments.
 
     What took a GPU is not computed again, for hours, because this machine has another backend.
     """
-    from course.lab import results
+    from course.lab import ledger, plan, results
 
-    for trials in groups:
-        missing = results.computed_nowhere(trials, out)
-        if missing:
-            run_sweep(missing, out, workers, scheduler)
-        else:
-            console.print(
-                f"{trials[0].experiment}: all {len(trials)} runs are there.", markup=False
-            )
+    asked = set()
+    before = None
+    while not (dataset or seeds):
+        groups = ledger.next_trials(out)
+        asked |= {trials[0].experiment for trials in groups}
+        missing = [results.computed_nowhere(trials, out) for trials in groups]
+        left = {trial.key for trials in missing for trial in trials}
+        if not left or left == before:  # all is there, or what fails fails again
+            break
+        before = left
+        for trials in filter(None, missing):
+            run_sweep(trials, out, workers, scheduler)
+    for name in plan.EXPERIMENTS:
+        if name not in asked:
+            trials = plan.trials(name, dataset=dataset, seeds=seeds)
+            missing = results.computed_nowhere(trials, out)
+            if missing:
+                run_sweep(missing, out, workers, scheduler)
+            else:
+                console.print(f"{name}: all {len(trials)} runs are there.", markup=False)
 
 
 WIDTHS = (23, 15, 15, 23, 14)  # of the ledger's columns: with what is between them, 100
