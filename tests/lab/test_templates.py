@@ -126,7 +126,7 @@ def test_batches_of_one_class(execute):
 def test_the_transformers_differ_in_the_norm_and_start_equal(execute):
     variables, *_ = execute("transformer", norm="batch", epochs=1)
     kinds, first = {}, None
-    for norm in ("layer", "batch", "rms", "none"):
+    for norm in ("layer", "batch", "rms", "dyt", "none"):
         model = variables["build_transformer"]((8, 8, 1), 10, norm=norm, seed=4)
         kinds[norm] = [type(layer).__name__ for layer in model.layers]
         starts = [weight for weight in model.trainable_weights if "kernel" in weight.path]
@@ -138,6 +138,7 @@ def test_the_transformers_differ_in_the_norm_and_start_equal(execute):
         == 3
     )
     assert kinds["rms"].count("RMSNormalization") == kinds["none"].count("Identity") == 3
+    assert kinds["dyt"].count("DynamicTanh") == 3
     batch = [
         layer
         for layer in variables["run"].model.layers
