@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+PERHAPS = ", perhaps too little to matter"  # beyond 0, and perhaps not beyond what matters
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -34,18 +36,17 @@ class Interval:
 
         Returns
         -------
-        {"higher", "lower", "no difference that matters", "undecided"}
-            "higher" and "lower": the whole interval lies beyond `smallest` on that side. "no
-            difference that matters": the whole interval lies within plus or minus `smallest`. Else
-            undecided.
+        {"higher", "lower", "no difference that matters", "open"}
+            "higher" and "lower": the whole interval lies beyond 0 on that side; with ", perhaps too
+            little to matter" behind it if not all of it lies beyond `smallest`. "no difference that
+            matters": the whole interval lies within plus or minus `smallest`. Else open.
         """
-        if self.low > smallest:
-            return "higher"
-        if self.high < -smallest:
-            return "lower"
         if -smallest <= self.low and self.high <= smallest:
             return "no difference that matters"
-        return "undecided"
+        if self.low <= 0 <= self.high:
+            return "open"
+        side = "higher" if self.low > 0 else "lower"
+        return side if self.low > smallest or self.high < -smallest else side + PERHAPS
 
 
 def mean_interval(values, confidence=0.95):

@@ -34,6 +34,13 @@ def old_key(template, parameters, backend):
     return _hash([_hash([template, setting, identity, backend]), parameters["seed"]])
 
 
+def key_without_text(trial, backend):
+    """The key before the text of the template was part of it."""
+    own = ("experiment", "arm", "seed")
+    setting = {name: value for name, value in trial.to_dict().items() if name not in own}
+    return _hash([_hash([setting, data.identity(trial.dataset), backend]), trial.seed])
+
+
 def new_columns(row):
     """The `results.COLUMNS` of a row, parameters as a mapping; of an old one with its new key.
 
@@ -45,7 +52,7 @@ def new_columns(row):
     parameters, backend = row["parameters"], row["backend"]
     if "experiment" in parameters:
         trial = Trial.from_dict(parameters)
-        known = trial.key_on(backend) == row["key"]
+        known = row["key"] in (trial.key_on(backend), key_without_text(trial, backend))
     else:
         usual = EXPERIMENTS[row["experiment"]].template if row["experiment"] in EXPERIMENTS else ""
         names = {"experiment": row["experiment"], "arm": row["arm"]}

@@ -6,31 +6,57 @@ from functools import cache, partial
 import pandas as pd
 
 from course.lab import plan, results, verdict
-from course.lab.claims import BY_ID, CLAIMS
+from course.lab.claims import CLAIMS, FACTS
 from course.lab.verdict import Claim
+
+BY_ID = {claim.id: claim for claim in (*CLAIMS, *FACTS)}
+NOT_MEASURED = "not measured"
+TWIN = "{} digits"  # the same experiment on the second data set
+SHOWN = ["id", "verdict", "tally", "found", "scope"]  # of `table`, where there is little room
 
 
 @dataclass(frozen=True)
 class Entry:
     """A line of the ledger: a claim, what was found on each of its contrasts, and the verdict.
 
-    `missing` says what there are no results of yet; then the verdict is "not measured".
+    Attributes
+    ----------
+    claim : Claim
+    findings, controls : tuple of course.lab.verdict.Finding
+        On its contrasts, and on its positive controls.
+    verdict : str
+    digits : str
+        The verdict on the second data set; empty where that is not asked or not measured.
+    missing : str
+        What there are no results of yet; then the verdict is "not measured".
     """
 
     claim: Claim
     findings: tuple[verdict.Finding, ...]
+    controls: tuple[verdict.Finding, ...]
     verdict: str
+    digits: str = ""
     missing: str = ""
 
     @property
-    def more_seeds(self):
-        """How many seeds more would probably decide all contrasts; None: more than a thousand."""
-        wanted = [finding.more_seeds for finding in self.findings if finding.says == "undecided"]
-        return None if None in wanted else max(wanted, default=0)
+    def tally(self):
+        """How many of its contrasts say what, in words."""
+        return verdict.tally(self.findings) if self.findings else ""
+
+    @property
+    def said(self):
+        """The verdicts on both data sets."""
+        return f"{self.verdict}; on digits: {self.digits}" if self.digits else self.verdict
+
+    @property
+    def seeds(self):
+        """How many were judged, in words: of the contrast with fewest, and with most."""
+        counts = sorted({len(finding.values) for finding in self.findings})
+        return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
 
 
 def find(id):
-    """The claim of this id.
+    """The claim, or the fact, of this id.
 
     Raises
     ------
@@ -47,13 +73,52 @@ def look_up(out=results.RESULTS, asked=CLAIMS):
     ----------
     out : path
     asked : iterable of Claim
+        Such as `claims.FACTS`.
 
     Returns
     -------
     list of Entry
     """
     rows_of = cache(partial(_rows, out=out))
-    return [_entry(claim, rows_of) for claim in asked]
+    entries = []
+    for claim in asked:
+        found, twin = entry(claim, rows_of), twin_of(claim)
+        second = entry(twin, rows_of) if twin else found
+        measured = twin and not (found.missing or second.missing)
+        entries.append(replace(found, digits=second.verdict) if measured else found)
+    return entries
+
+
+def _rows(name, out):
+    return results.load(plan.trials(name, seeds=1), out)[0]
+
+
+def looks_of(name):
+    """How many seeds each of the two looks of an experiment has."""
+    return plan.EXPERIMENTS[name].looks
+
+
+def entry(claim, rows_of, looks_of=looks_of):
+    """What the rows of some experiments say about a claim.
+
+    Parameters
+    ----------
+    claim : Claim
+    rows_of, looks_of : callable
+        As for `verdict.findings`.
+
+    Returns
+    -------
+    Entry
+    """
+    try:
+        found, controls = (
+            verdict.findings(contrasts, rows_of, looks_of)
+            for contrasts in (claim.contrasts, claim.controls)
+        )
+    except (results.SweepError, ValueError, FileNotFoundError) as error:
+        return Entry(claim, (), (), NOT_MEASURED, missing=str(error))
+    return Entry(claim, found, controls, verdict.verdict(claim, found, controls))
 
 
 def asked_of(claim, experiment):
@@ -61,14 +126,41 @@ def asked_of(claim, experiment):
 
     Such as "eight full" in place of "eight": nothing about the question is chosen anew.
 
+    Parameters
+    ----------
+    claim : Claim
+    experiment : str or callable
+        The other experiment; or a function that gives it by the name of the first.
+
     Returns
     -------
     Claim
     """
-    return replace(
-        claim,
-        contrasts=tuple(replace(contrast, experiment=experiment) for contrast in claim.contrasts),
-    )
+    other = experiment if callable(experiment) else lambda name: experiment
+
+    def moved(contrasts):
+        return tuple(replace(one, experiment=other(one.experiment)) for one in contrasts)
+
+    return replace(claim, contrasts=moved(claim.contrasts), controls=moved(claim.controls))
+
+
+def twin_of(claim):
+    """The same claim asked of the second data set: those of its contrasts that have a twin there.
+
+    None if there are none, or a control has no twin.
+    """
+
+    def has_twin(contrast):
+        return TWIN.format(contrast.experiment) in plan.EXPERIMENTS
+
+    asked = tuple(filter(has_twin, claim.contrasts))
+    if not asked or not all(map(has_twin, claim.controls)):
+        return None
+    return asked_of(replace(claim, contrasts=asked), TWIN.format)
+
+
+# Running
+# ------------------------------------------------------------------------------------------
 
 
 def trials_of(claim, *, small, seeds=None, dataset=None):
@@ -86,14 +178,43 @@ def trials_of(claim, *, small, seeds=None, dataset=None):
     -------
     list of list of course.lab.trial.Trial
     """
-    arms = {}
-    for contrast in claim.contrasts:
-        arms.setdefault(contrast.experiment, []).extend(arm for arm, _ in contrast.terms)
     if small and seeds is None:
         seeds = 3
     return [
-        plan.trials(name, arms=dict.fromkeys(named), small=small, seeds=seeds, dataset=dataset)
-        for name, named in arms.items()
+        plan.trials(name, arms=arms, small=small, seeds=seeds, dataset=dataset)
+        for name, arms in _arms_of(claim.contrasts + claim.controls).items()
+    ]
+
+
+def _arms_of(contrasts):
+    """The arms that some contrasts need, by experiment, each once."""
+    arms = {}
+    for one in contrasts:
+        arms.setdefault(one.experiment, {}).update(dict.fromkeys(one.arms))
+    return arms
+
+
+def second_look(entries):
+    """The trials of the second look: of the arms of contrasts that the first one did not settle.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+
+    Returns
+    -------
+    list of list of course.lab.trial.Trial
+        By experiment.
+    """
+    unsettled = [
+        finding.contrast
+        for entry in entries
+        for finding in entry.findings + entry.controls
+        if finding.look == 1 and finding.says not in verdict.SETTLED
+    ]
+    return [
+        plan.trials(name, arms=arms, seeds=looks_of(name)[1])
+        for name, arms in _arms_of(unsettled).items()
     ]
 
 
@@ -112,52 +233,58 @@ def judge_trials(claim, groups, out):
             rows["key"].isin([trial.key for trial in groups[name]])
         ]  # not those of other seeds
 
-    return _entry(claim, rows_of)
+    return entry(claim, rows_of)
 
 
-def _rows(name, out):
-    return results.load(plan.trials(name, seeds=1), out)[0]
-
-
-def _entry(claim, rows_of):
-    try:
-        findings = tuple(verdict.findings(claim, rows_of))
-    except (results.SweepError, ValueError, FileNotFoundError) as error:
-        return Entry(claim, (), "not measured", str(error))
-    return Entry(claim, findings, verdict.verdict(findings))
-
-
-def table(entries):
-    """The ledger as a table: one row a claim.
+def power(claim, looks_of=looks_of, out=results.RESULTS):
+    """What the planned seeds can find, by the spreads of the results in a folder.
 
     Returns
     -------
     pandas.DataFrame
-        id, claim, source, verdict, seeds, "more seeds" (that would decide it).
+        As `verdict.power_table`.
     """
-    rows = []
-    for entry in entries:
-        counts = [len(finding.values) for finding in entry.findings]
-        more = (
-            ""
-            if entry.verdict != "undecided"
-            else entry.more_seeds or f"over {verdict.MOST_SEEDS:,}"
-        )
-        rows.append(
-            {
-                "id": entry.claim.id,
-                "claim": entry.claim.sentence,
-                "source": entry.claim.source,
-                "verdict": entry.verdict,
-                "seeds": min(counts, default=0),
-                "more seeds": more,
-            }
-        )
-    return pd.DataFrame(rows)
+
+    def rows_of(name):
+        try:
+            return _rows(name, out)
+        except results.SweepError:
+            return pd.DataFrame()
+
+    return verdict.power_table(claim, cache(rows_of), looks_of)
+
+
+# In tables and words
+# ------------------------------------------------------------------------------------------
+
+
+def table(entries):
+    """The ledger as a table: one row per claim.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, claim, source, verdict (on both data sets), tally, found (the number behind it: that of
+        the first contrast, with its interval), seeds, scope. Those in `SHOWN` fit a line of 100
+        columns, most of them.
+    """
+    return pd.DataFrame(
+        {
+            "id": entry.claim.id,
+            "claim": entry.claim.sentence,
+            "source": entry.claim.source,
+            "verdict": entry.said,
+            "tally": entry.tally,
+            "found": digits(entry.findings[0]) if entry.findings else "",
+            "seeds": entry.seeds if entry.findings else "",
+            "scope": entry.claim.scope,
+        }
+        for entry in entries
+    )
 
 
 def details(entry):
-    """The contrasts of one claim: what was expected, what was found.
+    """The contrasts of one claim, and its controls: what was expected, what was found.
 
     Returns
     -------
@@ -165,18 +292,35 @@ def details(entry):
     """
     return pd.DataFrame(
         {
-            "contrast": finding.contrast.name,
+            "contrast": _name(finding, entry),
             "expected": _expectation(finding.contrast),
             "found": digits(finding),
+            "word": finding.word,
             "says": finding.says,
-            "more seeds": (
-                ""
-                if finding.says != "undecided"
-                else finding.more_seeds or f"over {verdict.MOST_SEEDS:,}"
-            ),
+            "seeds": _seeds(finding),
         }
-        for finding in entry.findings
+        for finding in entry.findings + entry.controls
     )
+
+
+def _name(finding, entry):
+    """The name of a contrast, with the settings that were chosen, and whether it is a control."""
+    chosen = "; ".join(finding.settings.values())
+    control = "control: " if finding in entry.controls else ""
+    return f"{control}{finding.contrast.name}" + (f" (best: {chosen})" if chosen else "")
+
+
+def _seeds(finding):
+    """How many were judged; if it is open, at how many there is an even chance of an answer."""
+    said = f"{len(finding.values)}"
+    if finding.seeds_needed == 0:
+        return said
+    return f"{said}; needs {_needed(finding)}"
+
+
+def _needed(finding):
+    needed = finding.seeds_needed
+    return f"about {needed:,}" if needed <= verdict.MOST_SEEDS else f"over {verdict.MOST_SEEDS:,}"
 
 
 def report(entry):
@@ -199,26 +343,39 @@ def report(entry):
     above = (
         f"### {claim.id}\n\n> {claim.sentence}\n\n{source} {claim.known}\n\nExperiment: {asked}."
     )
+    above += f" Scope: {claim.scope}." if claim.scope else ""
     if entry.missing:
         return above, f"Verdict: **{entry.verdict}**. {entry.missing}"
-    counts = sorted({len(finding.values) for finding in entry.findings})
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    contrasts = "1 contrast" if len(entry.findings) == 1 else f"{len(entry.findings)} contrasts"
-    below = f"Verdict: **{entry.verdict}** ({contrasts}, {seeds} seeds)."
+    return above, f"Verdict: **{entry.verdict}** ({entry.tally}; {entry.seeds} seeds). {why(entry)}"
+
+
+def why(entry):
+    """What a verdict rests on, in words."""
     names = {
-        says: "; ".join(finding.contrast.name for finding in entry.findings if finding.says == says)
-        for says in ("supports", "contradicts", "undecided")
+        says: "; ".join(one.contrast.name for one in entry.findings if one.says == says)
+        for says in verdict.SAYS
     }
-    if entry.verdict == "depends":
-        below += f" For it: {names['supports']}. Against it: {names['contradicts']}."
-        below += f" Undecided: {names['undecided']}." if names["undecided"] else ""
-        below += f" On what: {claim.depends_on}." if claim.depends_on else ""
-    if entry.verdict == "undecided":
-        more = f"about {entry.more_seeds:,}" if entry.more_seeds else f"over {verdict.MOST_SEEDS:,}"
-        below += (
-            f" If means and spreads stay, {more} seeds more would decide: {names['undecided']}."
-        )
-    return above, below
+    parts = [
+        f"The control *{one.contrast.name}* is {verdict.SAYS[one.says]}: where the effect is not"
+        " seen, nothing shows whether it disappears."
+        for one in entry.controls
+        if one.says != "supports"
+    ]
+    if sum(map(bool, names.values())) > 1:  # they do not agree
+        heads = ("For it", "For it, but perhaps too little to matter", "Against it", "Open")
+        for head, named in zip(heads, names.values(), strict=True):
+            parts += [f"{head}: {named}."] if named else []
+    parts += [
+        f"At {_needed(one)} seeds there is an even chance of an answer to *{one.contrast.name}*, if"
+        " its mean and spread stay."
+        for one in entry.findings
+        if one.seeds_needed != 0
+    ]
+    if entry.digits:
+        parts.append(f"On digits: {entry.digits}.")
+    if entry.claim.afterwards:
+        parts.append(f"On what (said afterwards): {entry.claim.afterwards}.")
+    return " ".join(parts)
 
 
 def _expectation(contrast):
@@ -231,6 +388,12 @@ def _expectation(contrast):
 
 
 def digits(finding):
-    """Mean and interval of a finding, in the units of its metric."""
-    interval, form = finding.interval, "+.1e" if 0 < finding.contrast.smallest < 1e-3 else "+.3f"
+    """Mean and interval of a finding, in the units of its metric.
+
+    Four digits where three would not show on which side of a boundary an end lies.
+    """
+    interval, least = finding.interval, finding.contrast.smallest
+    ends = (interval.low, interval.high)
+    near = any(abs(abs(end) - least) < 0.05 * least for end in ends)
+    form = "+.2g" if 0 < least < 1e-3 else "+.4f" if near else "+.3f"
     return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"

@@ -5,11 +5,14 @@ import textwrap
 import numpy as np
 
 from course import plots
+from course.lab import verdict
 
+# Marker, colour and filling by what a contrast says; the open ones are hollow.
 SAYS = {
     "supports": ("o", plots.COLOURS[0], "full"),
+    "in part": ("o", plots.COLOURS[0], "none"),
     "contradicts": ("X", plots.COLOURS[1], "full"),
-    "undecided": ("s", "black", "none"),
+    "open": ("s", "black", "none"),
 }
 
 
@@ -30,20 +33,20 @@ def bands(axes, table, by):
 
 
 def contrasts(axes, findings, texts):
-    """The contrasts of a claim, one under the other: interval, values of the seeds, and the side
-    that supports it.
+    """The contrasts of a claim, one under the other: interval, values of the seeds, the side that
+    supports it, and in words what it says.
 
     Parameters
     ----------
     axes : Axes
     findings : sequence of course.lab.verdict.Finding
     texts : sequence of str
-        What stands at the right of each: the numbers.
+        What stands at the right of each, in front of what it says: the numbers.
 
     The unit of the horizontal axis is the smallest difference that matters; 0.01 where any
     difference does.
     """
-    units = [finding.contrast.smallest or 0.01 for finding in findings]
+    units = [finding.contrast.smallest or verdict.UNIT for finding in findings]
     ends = np.concatenate(
         [
             [*finding.values, finding.interval.low, finding.interval.high] / np.float64(unit)
@@ -66,6 +69,7 @@ def contrasts(axes, findings, texts):
             [row + 0.24] * len(finding.values),
             "|",
             color="#555555",
+            alpha=max(0.25, min(1.0, 16 / len(finding.values))),  # a hundred seeds lie close
             ms=9,
             mew=1.2,
         )
@@ -99,6 +103,7 @@ def contrasts(axes, findings, texts):
         fontsize=11,
     )
     right = axes.secondary_yaxis("right")
-    right.set_yticks(range(len(findings)), texts, fontsize=11)
+    said = [f"{text}  {one.says}" for text, one in zip(texts, findings, strict=True)]
+    right.set_yticks(range(len(findings)), said, fontsize=11)
     for side in (axes, right):
         side.tick_params(axis="y", length=0)

@@ -54,7 +54,7 @@ def trials(name, *, dataset=None, seeds=None, small=False, parameters=None, arms
             check_count("seeds", seeds)
         except ValueError as error:
             raise PlanError(error) from error
-        seeds = range(seeds)
+        seeds = range(experiment.first_seed, experiment.first_seed + seeds)
     if "seed" in changes:
         raise PlanError(
             "seed is not a parameter to set: each trial has its own. Say how many with --seeds."

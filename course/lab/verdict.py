@@ -1,43 +1,65 @@
 """The decision rule of the ledger: from contrasts paired by seed to a verdict.
 
-Written down before the runs, and tested on made-up sweeps whose truth is known
-(tests/lab/test_verdict.py).
+Written down before the runs. `simulate` shows how often it errs on made-up sweeps whose truth is
+known, and tests/lab/test_verdict.py holds it to that.
 
 1. A *contrast* is a sum of metrics of arms with weights, such as "both - batch norm", taken seed by
    seed.
-2. Its interval is SciPy's bootstrap of the mean over seeds. With few seeds a bootstrap interval is
-   too narrow, hence a nominal 99.5 %: with eight seeds or more, and noise that is as likely up as
-   down, normal or with heavy tails, it misses the truth in at most 2.5 % of cases on either side.
-   (At a nominal 99 % it was 2.7 to 3.0 %.) With fewer seeds it is Student's t interval at 95 %.
-   Skewed noise is another matter: with that of an exponential distribution either misses in up to
-   12 % of cases on one side. The difference of two arms whose noise is skewed alike has no skew.
-3. The contrast *supports* its claim if the whole interval lies where the claim says, by more than
-   the smallest difference that matters; it *contradicts* it if the whole interval lies where the
-   claim does not; else it is *undecided*, and says how many more seeds it would probably take.
-4. The claim *holds* if all its contrasts support it, *does not hold* if all contradict it,
-   *depends* if some support and some contradict it. If no such pair settles it and one is
-   undecided, the claim is *undecided*.
-5. An undecided contrast may get one *second look*: more seeds for the arms it compares, their
-   number fixed before they run. Two looks err more often than one: first at 8 seeds and, if
-   undecided, at 24 or 48, in at most 4 % of cases on either side. (This point is younger: written
-   after the first looks, and before the second ones.)
+2. Its interval is Student's t, at any number of seeds. There are two *looks* at most, planned
+   before the first run: at a number of seeds, and at twice as many. What the first look settles is
+   settled; else all seeds of the second are judged once more. Two looks err more often than one, so
+   each interval is wider (Pocock 1977, Biometrika 64: 2.178 standard errors in place of 1.96 if
+   the second look has twice the seeds; here 2.2, nominally 97.2 %, for t at few seeds needs a
+   little more). Then both looks together miss the truth in at most 2.5 % of cases on either side,
+   from 5 and 10 seeds on. Noise with heavy tails errs less, skewed noise more: that of an
+   exponential distribution in up to 14 % of cases on one side. The difference of two arms whose
+   noise is skewed alike has no skew.
+3. The interval has one of five words, given the smallest difference that matters:
+   `Interval.verdict`. The contrast *supports* its claim if the whole interval lies where the claim
+   says, by more than the smallest difference; it *contradicts* it if the whole interval lies where
+   the claim does not; it supports it *in part* if it excludes 0 on the right side, but perhaps by
+   too little to matter; else it is *open*.
+4. A claim with *all of* its contrasts is a conjunction: one that contradicts refutes it. One with
+   *most of* them is a tendency, by majority. Its verdict comes with the tally of its contrasts.
+5. An arm may be several settings: it is judged at its best, the one with the lowest mean validation
+   loss over the seeds of the first look, which is then read in another metric, on test images. To
+   choose is an advantage: if one arm chooses among settings that are alike, and the other cannot
+   choose, the rule errs in up to 7 % of cases on that side. If both choose, in at most 2.5 %.
+6. That an effect disappears can only be seen where there is one: such a claim has *controls*,
+   contrasts that show the effect in the same runs. Unless all of them support, the claim cannot be
+   tested here.
+7. The power is computed before the runs: `power_table`.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
 
 from course import intervals
+from course.config import check_choice, check_number
 
 EXPECTED = ("higher", "lower", "same")
-CONFIDENCE = 0.995  # nominal, of the bootstrap: see point 2
-NORMAL_QUANTILE = stats.norm.ppf((1 + CONFIDENCE) / 2)
-ENOUGH_SEEDS = 8
-RESAMPLES = 9_999
+KINDS = ("all of", "most of")
+SAYS = {"supports": "supported", "in part": "in part", "contradicts": "refuted", "open": "open"}
+SETTLED = ("supports", "contradicts")  # at the first look
+NOT_TESTED = "cannot be tested here"
+QUANTILE = 2.2  # of the normal distribution: see point 2
+CONFIDENCE = float(2 * stats.norm.cdf(QUANTILE) - 1)
+FEWEST_SETTINGS = 3
 MOST_SEEDS = 1_000
+POWER = 0.9  # that a plan should have
+UNIT = 0.01  # of a contrast of which any difference matters
+NOISE = {
+    "normal": lambda rng, shape: rng.normal(size=shape),
+    "heavy tails": lambda rng, shape: rng.standard_t(3, size=shape) / np.sqrt(3),
+    "skewed": lambda rng, shape: rng.exponential(size=shape) - 1,
+}
+
+Arm = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -47,57 +69,59 @@ class Contrast:
     Parameters
     ----------
     name : str
-        What is compared, in words: "accuracy, both minus batch norm alone".
+        What is compared, in words: "both - batch norm (dense, 1,000 images)".
     experiment : str
         Key of `catalogue.EXPERIMENTS`.
-    terms : mapping of (str, str) to float
-        Weight by (arm, metric). A single term with weight 1 is a value in itself.
+    terms : mapping of (str or tuple of str, str) to float
+        Weight by (arm, metric). A single term with weight 1 is a value in itself. A tuple of at
+        least three arms is an arm at its best setting.
     expected : {"higher", "lower", "same"}
         Where the claim says the contrast is: above `smallest`, below -`smallest`, or between them.
     smallest : float
         The smallest difference that matters, in the units of the metric.
     offset : float
         Subtracted from the contrast: the number that a claim names.
+    chosen_by : str
+        The metric by which the best of several settings is chosen: that with the lowest mean, or,
+        of an accuracy, the highest.
+
+    Raises
+    ------
+    ValueError
+        For an unknown word, a smallest difference that cannot be, or fewer than three settings.
     """
 
     name: str
     experiment: str
-    terms: Mapping[tuple[str, str], float]
+    terms: Mapping[tuple[Arm, str], float]
     expected: str
     smallest: float
     offset: float = 0.0
+    chosen_by: str = "best_loss"
 
     def __post_init__(self):
-        if self.expected not in EXPECTED:
-            raise ValueError(f"expected is {self.expected!r}; choose one of {', '.join(EXPECTED)}.")
-        if self.smallest < 0 or (self.expected == "same" and not self.smallest):
-            raise ValueError(
-                f"smallest is {self.smallest}; give the least difference that matters, above 0 for"
-                " 'same'."
+        check_choice("expected", self.expected, EXPECTED)
+        if self.expected == "same":
+            what = "the least difference that matters, above 0 for 'same'"
+            check_number("smallest", self.smallest, what, above=0)
+        else:
+            check_number(
+                "smallest", self.smallest, "the least difference that matters, 0 or more", least=0
             )
+        if not self.terms:
+            raise ValueError(f"{self.name!r} compares nothing: give at least one arm in terms.")
+        for arm, _ in self.terms:
+            if isinstance(arm, tuple) and len(set(arm)) < FEWEST_SETTINGS:
+                raise ValueError(
+                    f"{self.name!r} has an arm at its best of {len(set(arm))}: give at least"
+                    f" {FEWEST_SETTINGS} different settings, or one arm by its name."
+                )
 
-
-@dataclass(frozen=True)
-class Finding:
-    """What the seeds say about one contrast.
-
-    Attributes
-    ----------
-    contrast : Contrast
-    values : pandas.Series
-        One a seed.
-    interval : course.intervals.Interval
-    says : {"supports", "contradicts", "undecided"}
-    more_seeds : int or None
-        If undecided: about how many more seeds would decide it, if mean and spread stay; None: more
-        than a thousand.
-    """
-
-    contrast: Contrast
-    values: pd.Series
-    interval: intervals.Interval
-    says: str
-    more_seeds: int | None = 0
+    @property
+    def arms(self):
+        """The names of all arms that it needs runs of, each once."""
+        named = (arm if isinstance(arm, tuple) else (arm,) for arm, _ in self.terms)
+        return tuple(dict.fromkeys(arm for several in named for arm in several))
 
 
 @dataclass(frozen=True)
@@ -110,8 +134,23 @@ class Claim:
     contrasts : tuple of Contrast
     known : str
         What theory or literature says, with the paper.
-    depends_on : str
-        What the outcome depends on, said if the verdict is "depends".
+    kind : {"all of", "most of"}
+        Whether all contrasts must support it, or most of them.
+    controls : tuple of Contrast
+        Positive controls: they show, in the same runs, that there is an effect.
+    disappears : bool
+        Whether the sentence says that an effect vanishes; then it needs controls.
+    scope : str
+        What the verdict is about, said beside it: "dense nets of 2 x 256, 1,000 to 5,000 images".
+    group : str
+        Its heading in the ledger.
+    afterwards : str
+        On what the outcome depends: written after the results, and said to be.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, no or equally named contrasts, or no controls where they are needed.
     """
 
     id: str
@@ -119,7 +158,179 @@ class Claim:
     source: str
     contrasts: tuple[Contrast, ...]
     known: str = ""
-    depends_on: str = ""
+    kind: str = "all of"
+    controls: tuple[Contrast, ...] = ()
+    disappears: bool = False
+    scope: str = ""
+    group: str = ""
+    afterwards: str = ""
+
+    def __post_init__(self):
+        check_choice(f"The kind of the claim {self.id!r}", self.kind, KINDS)
+        if not self.contrasts:
+            raise ValueError(f"The claim {self.id!r} has no contrast: nothing can test it.")
+        names = Counter(one.name for one in self.contrasts + self.controls)
+        name, count = names.most_common(1)[0]
+        if count > 1:
+            raise ValueError(f"The claim {self.id!r} has {count} contrasts of the name {name!r}.")
+        if self.disappears and not self.controls:
+            raise ValueError(
+                f"The claim {self.id!r} says that an effect disappears and has no controls: give"
+                " a contrast that shows the effect in the same runs."
+            )
+
+
+@dataclass(frozen=True, eq=False)  # a table of values is not compared
+class Finding:
+    """What the seeds say about one contrast.
+
+    Attributes
+    ----------
+    contrast : Contrast
+    values : pandas.Series
+        One per seed that was judged.
+    interval : course.intervals.Interval
+    word : str
+        One of the five of `Interval.verdict`.
+    says : {"supports", "in part", "contradicts", "open"}
+        About the claim.
+    look : {0, 1, 2}
+        At which look; 0: of fewer seeds than planned for the first.
+    settings : mapping of tuple of str to str
+        Of each arm at its best: the setting that was chosen.
+    """
+
+    contrast: Contrast
+    values: pd.Series
+    interval: intervals.Interval
+    word: str
+    says: str
+    look: int
+    settings: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+
+    @property
+    def seeds_needed(self):
+        """At how many seeds there is an even chance of an answer, if mean and spread stay.
+
+        Infinite: at no thousand. Of contrasts that may be looked at again; of others 0.
+        """
+        if self.says != "open" or self.look == 2:
+            return 0
+        distance = min(abs(self.interval.mean - end) for end in _boundaries(self.contrast))
+        return seeds_needed(self.values.std(ddof=1), distance, chance=0.5)
+
+
+# From rows to values
+# ------------------------------------------------------------------------------------------
+
+
+def best_settings(contrast, rows, looks):
+    """Of each arm of a contrast that is several settings: the best one (point 5 above).
+
+    Parameters
+    ----------
+    contrast, rows, looks
+        As for `contrast_values`.
+
+    Returns
+    -------
+    dict of tuple of str to str
+
+    Raises
+    ------
+    ValueError
+        As `contrast_values`; or if no setting can be chosen.
+    """
+    chosen = {}
+    for arms in {arm: None for arm, _ in contrast.terms if isinstance(arm, tuple)}:
+        columns = [_column(contrast, rows, arm, contrast.chosen_by) for arm in arms]
+        values = pd.concat(columns, axis=1, keys=arms, join="inner").sort_index()
+        # A setting with a run that diverged is not the best: its mean is NaN.
+        means = values.iloc[: looks[0]].mean(skipna=False).dropna()
+        if means.empty:
+            raise ValueError(
+                f"{contrast.name!r} cannot choose among {', '.join(map(repr, arms))}: they have no"
+                " seed in common, or each has a run that diverged."
+            )
+        chosen[arms] = means.idxmax() if "accuracy" in contrast.chosen_by else means.idxmin()
+    return chosen
+
+
+def contrast_values(contrast, rows, looks):
+    """The contrast seed by seed: of the seeds that every arm in it has, those of the two looks.
+
+    Parameters
+    ----------
+    contrast : Contrast
+    rows : pandas.DataFrame
+        With the columns arm, seed and the metrics, and backend if there is any; one row per arm and
+        seed.
+    looks : (int, int)
+        How many seeds the first look has, and the second; they are taken in order.
+
+    Returns
+    -------
+    pandas.Series
+        Indexed by seed.
+
+    Raises
+    ------
+    ValueError
+        If an arm or metric is missing, an arm has a seed twice, a run has diverged, the runs are of
+        two backends, or fewer than two seeds are paired.
+    """
+    _check_backend(contrast, rows)
+    best = best_settings(contrast, rows, looks)
+    terms = [(best.get(arm, arm), metric) for arm, metric in contrast.terms]
+    columns = [_column(contrast, rows, arm, metric) for arm, metric in terms]
+    paired = pd.concat(columns, axis=1, join="inner").sort_index().iloc[: looks[1]]
+    for (arm, metric), values in zip(terms, paired.to_numpy().T, strict=True):
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            raise ValueError(
+                f"The run of the arm {arm!r} of {contrast.experiment!r} with seed"
+                f" {paired.index[wrong[0]]} has diverged: its {metric} is {values[wrong[0]]}."
+                " Report that, or choose a metric that it has."
+            )
+    if len(paired) < 2:
+        raise ValueError(
+            f"{contrast.name!r} needs two seeds that all its arms have; there are {len(paired)}."
+        )
+    weights = list(contrast.terms.values())
+    return (paired * weights).sum(axis=1) - contrast.offset
+
+
+def _check_backend(contrast, rows):
+    if "backend" in rows:
+        backends = rows.loc[rows["arm"].isin(contrast.arms), "backend"].dropna().unique()
+        if len(backends) > 1:
+            raise ValueError(
+                f"{contrast.name!r} would compare runs of {' and '.join(sorted(backends))}: a seed"
+                " does not do the same on both, so make all its runs on one."
+            )
+
+
+def _column(contrast, rows, arm, metric):
+    """A metric of the runs of an arm, by seed."""
+    mine = rows[rows["arm"] == arm] if len(rows) else rows
+    if mine.empty:
+        raise ValueError(f"{contrast.experiment!r} has no runs of the arm {arm!r}.")
+    if metric not in mine or mine[metric].isna().all():
+        raise ValueError(
+            f"The runs of the arm {arm!r} of {contrast.experiment!r} have no metric {metric!r}, or"
+            " all of them diverged."
+        )
+    twice = mine["seed"][mine["seed"].duplicated()]
+    if len(twice):
+        raise ValueError(
+            f"The arm {arm!r} of {contrast.experiment!r} has the seed {twice.iloc[0]} twice: its"
+            " runs are of two settings."
+        )
+    return mine.set_index("seed")[metric].astype(float)
+
+
+# From values to a verdict
+# ------------------------------------------------------------------------------------------
 
 
 def interval(values):
@@ -138,76 +349,58 @@ def interval(values):
     ValueError
         With fewer than two values, or values that are not finite.
     """
-    checked = intervals.mean_interval(values)  # also refuses what cannot be averaged
-    values = np.asarray(values, dtype=float)
-    if len(values) < ENOUGH_SEEDS or values.std() == 0:
-        return checked
-    found = stats.bootstrap(
-        (values,),
-        np.mean,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return intervals.Interval(
-        checked.mean, float(found.low), float(found.high), len(values), CONFIDENCE
-    )
+    return intervals.mean_interval(values, CONFIDENCE)
 
 
-def judge(contrast, values):
-    """What the values of a contrast, one a seed, say about it (point 3 above).
+def judge(contrast, values, looks, settings=None):
+    """What the values of a contrast, one per seed, say about it (points 2 and 3 above).
+
+    Parameters
+    ----------
+    contrast : Contrast
+    values : pandas.Series or sequence of float
+        By seed, in order; a sequence is of seeds 0, 1, ...
+    looks : (int, int)
+        How many seeds the first look has, and the second. The later ones are not looked at if the
+        first look settles it, or before all of them are there.
+    settings : mapping, optional
+        As `best_settings` gives them.
 
     Returns
     -------
     Finding
     """
     values = pd.Series(values, dtype=float)
-    found, least = interval(values), contrast.smallest
-    # Mirrored, "lower" is "higher".
-    low, high = (
-        (-found.high, -found.low) if contrast.expected == "lower" else (found.low, found.high)
-    )
+    first, both = (values.iloc[:count] for count in looks)
+    finding = _judge(contrast, first, 1, settings or {})
+    if len(first) < looks[0]:
+        return _judge(contrast, first, 0, settings or {})
+    if len(both) == looks[1] and finding.says not in SETTLED:
+        return _judge(contrast, both, 2, settings or {})
+    return finding
+
+
+def _judge(contrast, values, look, settings):
+    found = interval(values)
+    says = str(_says(contrast, found.low, found.high))
+    word = found.verdict(contrast.smallest)
+    return Finding(contrast, values, found, word, says, look, settings)
+
+
+def _says(contrast, low, high):
+    """What intervals say about a contrast; `low` and `high` may be arrays."""
+    least = contrast.smallest
     if contrast.expected == "same":
-        supports, contradicts = -least <= low and high <= least, low > least or high < -least
+        supports = (-least <= low) & (high <= least)
+        contradicts = (low > least) | (high < -least)
+        in_part = np.zeros_like(supports)
     else:
-        supports, contradicts = low > least, high < least or high == low <= least
-    says = "supports" if supports else "contradicts" if contradicts else "undecided"
-    return Finding(
-        contrast,
-        values,
-        found,
-        says,
-        _more_seeds(contrast, found, values) if says == "undecided" else 0,
+        if contrast.expected == "lower":  # mirrored, it is "higher"
+            low, high = -high, -low
+        supports, contradicts, in_part = low > least, high <= least, low > 0
+    return np.select(
+        [supports, contradicts, in_part], ["supports", "contradicts", "in part"], "open"
     )
-
-
-def _more_seeds(contrast, found, values):
-    """How many seeds more until the interval no longer crosses the boundary next to the mean."""
-    distance = min(abs(found.mean - boundary) for boundary in _boundaries(contrast))
-    spread = values.std(ddof=1)
-    count = np.arange(len(values) + 1, len(values) + MOST_SEEDS + 1)
-    # A resample varies less than a new sample, by the root.
-    half = NORMAL_QUANTILE * np.sqrt((count - 1) / count) * spread / np.sqrt(count)
-    few = count < ENOUGH_SEEDS
-    half[few] = stats.t.ppf(0.975, count[few] - 1) * spread / np.sqrt(count[few])
-    enough = np.flatnonzero(half < distance)
-    return int(enough[0]) + 1 if len(enough) else None
-
-
-def p_value(finding):
-    """How surprising the finding would be if the truth lay on the nearest boundary, by Student's t;
-    two-sided.
-
-    For corrections over many contrasts only: the verdicts go by intervals. Without spread between
-    seeds it is 0.
-    """
-    count = len(finding.values)
-    distance = min(
-        abs(finding.interval.mean - boundary) for boundary in _boundaries(finding.contrast)
-    )
-    error = finding.values.std(ddof=1) / np.sqrt(count)
-    return float(2 * stats.t.sf(distance / error, count - 1)) if error > 0 else 0.0
 
 
 def _boundaries(contrast):
@@ -215,82 +408,244 @@ def _boundaries(contrast):
     return {"higher": [least], "lower": [-least], "same": [-least, least]}[contrast.expected]
 
 
-def verdict(findings):
-    """The verdict on a claim (point 4 above).
+def findings(contrasts, rows_of, looks_of):
+    """What was found on each contrast.
 
     Parameters
     ----------
-    findings : iterable of Finding
+    contrasts : iterable of Contrast
+        Of a claim, or its controls.
+    rows_of : callable
+        Gives the rows of an experiment by its name.
+    looks_of : callable
+        Gives the two numbers of seeds of an experiment by its name.
 
     Returns
     -------
-    {"holds", "does not hold", "depends", "undecided"}
+    tuple of Finding
     """
-    says = {finding.says for finding in findings}
-    if {"supports", "contradicts"} <= says:
-        return "depends"
-    if "undecided" in says or not says:
-        return "undecided"
-    return "holds" if says == {"supports"} else "does not hold"
+    found = []
+    for one in contrasts:
+        rows, looks = rows_of(one.experiment), looks_of(one.experiment)
+        values = contrast_values(one, rows, looks)
+        found.append(judge(one, values, looks, best_settings(one, rows, looks)))
+    return tuple(found)
 
 
-def contrast_values(contrast, rows):
-    """The contrast seed by seed: only seeds that every arm in it has.
+def verdict(claim, findings, control_findings=()):
+    """The verdict on a claim (points 4 and 6 above).
 
     Parameters
     ----------
-    contrast : Contrast
-    rows : pandas.DataFrame
-        With the columns arm, seed and the metrics; one row an arm and seed.
+    claim : Claim
+    findings, control_findings : iterable of Finding
+        On its contrasts, and on its controls.
 
     Returns
     -------
-    pandas.Series
-        Indexed by seed.
-
-    Raises
-    ------
-    ValueError
-        If an arm or metric is missing, an arm has a seed twice, or fewer than two seeds are paired.
+    str
+        Of "all of": holds; holds, perhaps too little to matter; does not hold as stated; does not
+        hold; open. Of "most of": holds in most; does not hold in most; mixed; open. Of either:
+        cannot be tested here.
     """
-    parts = []
-    for (arm, metric), weight in contrast.terms.items():
-        mine = rows[rows["arm"] == arm]
-        if not len(mine):
-            raise ValueError(f"{contrast.experiment!r} has no runs of the arm {arm!r}.")
-        if metric not in mine or mine[metric].isna().all():
-            raise ValueError(
-                f"The runs of the arm {arm!r} of {contrast.experiment!r} have no metric {metric!r}."
-            )
-        if mine["seed"].duplicated().any():
-            raise ValueError(
-                f"The arm {arm!r} of {contrast.experiment!r} has a seed twice: its runs are of two"
-                " settings."
-            )
-        parts.append(weight * mine.set_index("seed")[metric].astype(float))
-    # Seeds that every arm has; a run that diverged stays, as NaN, and is refused by the interval.
-    paired = (
-        pd.concat(parts, axis=1, join="inner").sum(axis=1, skipna=False).sort_index()
-        - contrast.offset
-    )
-    if len(paired) < 2:
-        raise ValueError(
-            f"{contrast.name!r} needs two seeds that all its arms have; there are {len(paired)}."
-        )
-    return paired
+    if any(finding.says != "supports" for finding in control_findings):
+        return NOT_TESTED
+    count = Counter(finding.says for finding in findings)
+    total = count.total()
+    if claim.kind == "most of":
+        if count["supports"] + count["in part"] > total / 2:
+            return "holds in most"
+        if count["contradicts"] > total / 2:
+            return "does not hold in most"
+        return "open" if count["open"] else "mixed"
+    if count["contradicts"]:
+        return "does not hold" if count["contradicts"] == total else "does not hold as stated"
+    if count["open"]:
+        return "open"
+    return "holds" + intervals.PERHAPS if count["in part"] else "holds"
 
 
-def findings(claim, rows_of):
-    """All findings on a claim.
+def tally(findings):
+    """How many contrasts say what: "3 of 6 supported, 2 refuted, 1 open"."""
+    count = Counter(finding.says for finding in findings)
+    parts = [(count[says], word) for says, word in SAYS.items() if count[says]]
+    first, *others = [f"{many} {word}" for many, word in parts] or [""]
+    return ", ".join([first.replace(" ", f" of {count.total()} ", 1), *others])
+
+
+def p_value(finding):
+    """How surprising the finding would be if the truth lay on the nearest boundary, by Student's t
+    at the seeds that were judged; two-sided.
+
+    For corrections over many contrasts only: the verdicts go by intervals. Without spread between
+    seeds it is 0.
+    """
+    count = len(finding.values)
+    distance = min(abs(finding.interval.mean - end) for end in _boundaries(finding.contrast))
+    error = finding.values.std(ddof=1) / np.sqrt(count)
+    return float(2 * stats.t.sf(distance / error, count - 1)) if error > 0 else 0.0
+
+
+# Before the runs: power, and how often the rule errs
+# ------------------------------------------------------------------------------------------
+
+
+def power(spread, count, smallest, effect):
+    """How probably a true effect is found to lie beyond the smallest difference that matters.
+
+    By the noncentral t distribution, at one look of the rule.
+
+    Parameters
+    ----------
+    spread : float
+        Standard deviation of the contrast over seeds.
+    count : int or array of int
+        Seeds.
+    smallest, effect : float
+        In the units of the contrast, in the direction of the claim.
+    """
+    count = np.asarray(count)
+    if spread == 0:
+        return np.where(effect > smallest, 1.0, 0.0) * np.ones(count.shape)
+    # Beyond 100 standard errors the answer is 0 or 1 to the last digit.
+    away = np.clip((effect - smallest) / spread * np.sqrt(count), -100, 100)
+    return stats.nct.sf(_quantile(count), count - 1, away)
+
+
+def _quantile(count):
+    return stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
+
+
+def detectable(spread, count):
+    """How far beyond the smallest difference an effect must lie to be found with 90 %.
+
+    Parameters
+    ----------
+    spread : float
+    count : int
+        Seeds.
+    """
+    if spread == 0:
+        return 0.0
+    quantile = _quantile(count)
+
+    def lacking(away):
+        return stats.nct.sf(quantile, count - 1, away) - POWER
+
+    # Twice the quantile and some more standard errors away it is found for certain.
+    return float(optimize.brentq(lacking, 0, 2 * quantile + 37) * spread / np.sqrt(count))
+
+
+def seeds_needed(spread, distance, chance=POWER):
+    """At how many seeds an effect so far beyond a boundary is found with that chance; infinite if
+    a thousand are too few.
+    """
+    counts = np.arange(2, MOST_SEEDS + 1)
+    enough = np.flatnonzero(power(spread, counts, 0.0, distance) >= chance)
+    return int(counts[enough[0]]) if len(enough) else np.inf
+
+
+def power_table(claim, rows_of, looks_of):
+    """What the planned seeds can find, before they are run.
 
     Parameters
     ----------
     claim : Claim
     rows_of : callable
-        Gives the rows of an experiment by its name.
+        Gives the rows that the spread over seeds is taken from, by the name of the experiment: of
+        a pilot, or of earlier runs. An empty table if there are none.
+    looks_of : callable
+        Gives the two numbers of seeds that are planned.
 
     Returns
     -------
-    list of Finding
+    pandas.DataFrame
+        One row per contrast and control: contrast; spread, over the seeds that are there; effect,
+        assumed to be true: twice the smallest difference that matters, none for "same", 0.01 where
+        any difference matters; power at the first look and at the second; the number of seeds at
+        which it would be 90 %. NaN where there are no runs yet.
     """
-    return [judge(one, contrast_values(one, rows_of(one.experiment))) for one in claim.contrasts]
+    lines = []
+    for one in claim.contrasts + claim.controls:
+        looks, least = looks_of(one.experiment), one.smallest
+        try:
+            rows = rows_of(one.experiment)
+            spread = contrast_values(one, rows, (len(rows), len(rows))).std(ddof=1)
+        except ValueError:
+            spread = np.nan
+        effect = 0.0 if one.expected == "same" else 2 * least or UNIT
+        if one.expected == "same":
+            # Inside both boundaries: at least 1 minus the chances of missing either.
+            at = [
+                float(np.maximum(0.0, 2 * power(spread, count, -least, 0.0) - 1)) for count in looks
+            ]
+            distance, chance = least, (1 + POWER) / 2
+        else:
+            at = [float(power(spread, count, least, effect)) for count in looks]
+            distance, chance = effect - least, POWER
+        lines.append(
+            {
+                "contrast": one.name,
+                "spread": spread,
+                "effect": -effect if one.expected == "lower" else effect,
+                "first look": at[0],
+                "second look": at[1],
+                "seeds needed": seeds_needed(spread, distance, chance) if at[0] >= 0 else np.nan,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def simulate(
+    looks, truth=1.0, spread=1.0, noise="normal", expected="higher", sweeps=20_000, seed=0
+):
+    """What the rule says of made-up sweeps, the smallest difference that matters being 1.
+
+    Parameters
+    ----------
+    looks : tuple of int
+        How many seeds each look has; one look is (8,).
+    truth : float
+        The true contrast. At 1, "supports" would be wrong for "higher", and a hair beyond
+        "contradicts" would be.
+    spread : float
+        Standard deviation over seeds.
+    noise : {"normal", "heavy tails", "skewed"}
+    expected : {"higher", "lower", "same"}
+    sweeps, seed : int
+
+    Returns
+    -------
+    dict of str to float
+        Share of the sweeps in which it says what.
+    """
+    check_choice("noise", noise, NOISE)
+    contrast = Contrast("made up", "made up", {("arm", "metric"): 1.0}, expected, 1.0)
+    shape = (sweeps, max(looks))
+    values = truth + spread * NOISE[noise](np.random.default_rng(seed), shape)
+    says = says_of_sweeps(contrast, values, looks)
+    return {what: float(np.mean(says == what)) for what in SAYS}
+
+
+def says_of_sweeps(contrast, values, looks):
+    """What `judge` says of many sweeps at once.
+
+    Parameters
+    ----------
+    contrast : Contrast
+    values : array of float, shape (sweeps, seeds)
+    looks : tuple of int
+
+    Returns
+    -------
+    array of str, shape (sweeps,)
+    """
+    says = np.full(len(values), "open", dtype="<U11")
+    settled = np.zeros(len(values), dtype=bool)
+    for count in looks:
+        seen = values[:, :count]
+        half = _quantile(count) * seen.std(axis=1, ddof=1) / np.sqrt(count)
+        now = _says(contrast, seen.mean(axis=1) - half, seen.mean(axis=1) + half)
+        says = np.where(settled, says, now)
+        settled |= np.isin(now, SETTLED)
+    return says

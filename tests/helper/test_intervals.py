@@ -43,12 +43,34 @@ def test_false_alarms_on_noise_are_rare():
         (0.02, 0.05, "higher"),
         (-0.05, -0.02, "lower"),
         (-0.005, 0.008, "no difference that matters"),
-        (-0.02, 0.05, "undecided"),
-        (0.005, 0.05, "undecided"),
+        (-0.01, 0.01, "no difference that matters"),
+        (0.002, 0.01, "no difference that matters"),
+        (0.005, 0.05, "higher, perhaps too little to matter"),
+        (-0.05, -0.005, "lower, perhaps too little to matter"),
+        (-0.02, 0.05, "open"),
+        (-0.02, 0.005, "open"),
     ],
 )
 def test_verdict(low, high, verdict):
     assert Interval((low + high) / 2, low, high, 5, 0.95).verdict(smallest=0.01) == verdict
+
+
+def test_where_any_difference_matters_there_is_no_perhaps():
+    assert Interval(0.03, 0.01, 0.05, 5, 0.95).verdict() == "higher"
+    assert Interval(-0.03, -0.05, -0.01, 5, 0.95).verdict() == "lower"
+    assert Interval(0.0, -0.01, 0.01, 5, 0.95).verdict() == "open"
+    assert Interval(0.0, 0.0, 0.0, 5, 0.95).verdict() == "no difference that matters"
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1))
+def test_verdicts_of_mirrored_intervals_are_mirror_images(low, width, smallest):
+    def verdict(low, high):
+        return Interval((low + high) / 2, low, high, 5, 0.95).verdict(smallest)
+
+    mirrored = verdict(-low - width, -low)
+    swapped = mirrored.replace("higher", "side").replace("lower", "higher").replace("side", "lower")
+    assert verdict(low, low + width) == swapped
 
 
 @settings(derandomize=True, deadline=None)

@@ -547,3 +547,28 @@ def test_nan_images_are_refused(digits):
 def test_a_diverging_run_is_reported_not_hidden(digits):
     run = training.train(replace(FAST, optimizer="sgd", learning_rate=1e9), digits)
     assert run.completed and not run.final("accuracy") > 0.5
+
+
+@pytest.mark.parametrize("setting", ["mixed_bfloat16", "mixed_float16", "float64", "channels"])
+def test_other_precisions_and_orders_of_axes_are_refused(digits, setting):
+    """The gradients in float16 were zeros, without a word."""
+    model = training.build(FAST, digits)
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    try:
+        if setting == "channels":
+            keras.config.set_image_data_format("channels_first")
+        else:
+            keras.config.set_dtype_policy(setting)
+        for attempt in (
+            lambda: training.train(FAST, digits, progress=False),
+            lambda: training.build(FAST, digits),
+            lambda: modes.gradients(model, digits.x_train[:8], digits.y_train[:8]),
+        ):
+            with pytest.raises(ValueError, match="The course computes in float32.*Undo"):
+                attempt()
+    finally:
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[1])
+    half = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, dtype="mixed_float16")])
+    with pytest.raises(ValueError, match="float16, float32 was found"):
+        modes.gradients(half, np.zeros((4, 8)), np.zeros(4))

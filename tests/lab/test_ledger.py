@@ -1,12 +1,10 @@
-"""The ledger: every claim is there, each of its contrasts can be run and judged, and the command
-shows it.
-"""
+"""The ledger: results become verdicts, a claim can be run and judged, and the command shows it."""
 
 import re
-from functools import cache
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -16,196 +14,330 @@ from course import plots
 from course.app import cli
 from course.app.cli import experiments
 from course.lab import claims, ledger, pictures, plan, results, verdict
+from course.lab.catalogue import Experiment
+from course.lab.trial import BACKENDS
+from course.lab.verdict import Claim, Contrast
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 LEDGER = "11_the_ledger.ipynb"
-# What texts on the subject say. A claim that turns out badly must not vanish from here.
-IDS = """
-    formula undo epsilon per-channel ics-cause higher-lr faster initialisation depth
-    mild-regulariser inference-deterministic small-batch small-batch-threshold placement-bn
-    classic-scaling expectation ensemble overfit co-adaptation rate-sweep data-size conv-dropout
-    dropout-off eval-mode eval-mode-afterwards momentum-steps train-loss-mode variance-shift
-    bn-before-dropout dropout-last redundant interaction both-solve both-then-more mc-dropout E1
-    E2 E3 E4 E5 E6 E7 E8 E8-best E8-number resnet-152 recurrent layer-norm-features leakage
-    norm-transformer determinism
-""".split()
-VERDICTS = {"holds", "does not hold", "depends", "undecided"}
+IDS = [claim.id for claim in (*claims.CLAIMS, *claims.FACTS)]
+VERDICTS = {
+    *("holds", "holds, perhaps too little to matter", "does not hold", "does not hold as stated"),
+    *("open", "holds in most", "does not hold in most", "mixed", verdict.NOT_TESTED),
+}
 
 
-def contrasts():
-    return [(claim, one) for claim in claims.CLAIMS for one in claim.contrasts]
-
-
-@cache
-def rows_of(name):
-    """The committed results of an experiment; an empty table if there are none."""
-    folder = results.RESULTS / name
-    if not (folder / "runs.parquet").exists() and not (folder / "runs").is_dir():
-        return pd.DataFrame()
-    return results.load(plan.trials(name, seeds=1))[0]
-
-
-# What stands in it
+# A ledger of one's own
 # ------------------------------------------------------------------------------------------
 
 
-def test_every_claim_is_there_once():
-    assert sorted(claim.id for claim in claims.CLAIMS) == sorted(IDS)
+RATES = ("rate 0.1", "rate 0.3", "rate 0.5")
+ARMS = ("plain", "treated", *RATES)
+LOOKS = (3, 6)
 
 
-def test_each_claim_is_in_one_group():
-    assert sorted(id for ids in claims.GROUPS.values() for id in ids) == sorted(IDS)
+def less(one, other, metric="loss", expected="lower", smallest=0.02, experiment="made up"):
+    terms = {(one, metric): 1.0, (other, metric): -1.0}
+    name = f"{'best' if isinstance(one, tuple) else one} - {other} ({metric})"
+    return Contrast(name, experiment, terms, expected, smallest)
 
 
-def test_each_claim_says_what_who_and_how():
-    for claim in claims.CLAIMS:
-        assert claim.sentence.endswith(".") and len(claim.sentence.split()) > 1, claim.id
-        assert set(claim.source.split(", ")) <= {"N", "E", "-"} and claim.source, claim.id
-        assert claim.contrasts, claim.id
-        names = [one.name for one in claim.contrasts]
-        assert len(set(names)) == len(names), f"{claim.id}: two contrasts of one name"
+TREATED = Claim(
+    "treated",
+    "The treatment lowers the loss and leaves the accuracy.",
+    "N",
+    (less("treated", "plain"), less("treated", "plain", "accuracy", "same", 0.01)),
+    "A paper.",
+    scope="dense nets of 2 x 256, 1,000 to 5,000 images",
+)
+VANISHES = Claim(
+    "vanishes",
+    "Beside dropout the treatment does nothing.",
+    "-",
+    (less(RATES, "plain", expected="same"),),
+    controls=(less("treated", "plain"),),
+    disappears=True,
+    afterwards="the weather",
+)
 
 
-def test_contrasts_compare_arms_that_exist():
-    for claim, one in contrasts():
-        assert one.experiment in plan.EXPERIMENTS, claim.id
-        for arm, _ in one.terms:
-            assert arm in plan.EXPERIMENTS[one.experiment].arms, f"{claim.id}: {arm}"
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch):
+    """An experiment of five arms, and its twin on digits; and a console of 100 columns."""
+    arms = {arm: {"learning_rate": 0.001 * (index + 1)} for index, arm in enumerate(ARMS)}
+    for name in ("made up", "made up digits", "made up again"):
+        one = Experiment("What?", arms, {"epochs": 1}, LOOKS, small={"seeds": 2})
+        monkeypatch.setitem(plan.EXPERIMENTS, name, one)
+    monkeypatch.setattr(experiments, "console", Console(width=100))
 
 
-def test_contrasts_weigh_differences():
-    """Weights that add up to 0, or a single metric as it is; and no contrast is of one metric with
-    itself.
-    """
-    for claim, one in contrasts():
-        weights = list(one.terms.values())
-        assert all(weights) and (sum(weights) == 0 or weights == [1.0]), f"{claim.id}: {one.name}"
-        assert not (one.offset and len(weights) > 1), f"{claim.id}: {one.name}"
+def rows(seeds=6, **losses):
+    """The rows of the made-up experiment: every metric is the arm's loss, or 0.5."""
+    lines = []
+    for arm in ARMS:
+        loss = losses.get(arm.replace(" ", "_").replace(".", ""), 0.5)
+        for seed in range(seeds):
+            value = loss[seed] if isinstance(loss, list) else loss
+            lines.append({"arm": arm, "seed": seed, "loss": value, "best_loss": value})
+    return pd.DataFrame(lines).assign(accuracy=0.9, backend="jax")
 
 
-def test_contrasts_compare_metrics_that_exist():
-    looked = 0
-    for claim, one in contrasts():
-        rows = rows_of(one.experiment)
-        for arm, metric in one.terms:
-            mine = rows[rows["arm"] == arm] if len(rows) else rows
-            if len(mine):
-                looked += 1
-                assert metric in mine and mine[metric].notna().any(), (
-                    f"{claim.id}: {arm} has no {metric}"
-                )
-    if not looked:
-        pytest.skip("there are no results yet")
+def found(claim, **losses):
+    return ledger.entry(claim, lambda name: rows(**losses))
+
+
+@pytest.fixture
+def stored(monkeypatch):
+    """Rows by experiment, in place of the results of a folder."""
+    tables = {}
+
+    def load(trials, out):
+        if trials[0].experiment not in tables:
+            raise results.SweepError(f"There are no results of {trials[0].experiment!r} yet.")
+        return tables[trials[0].experiment], None
+
+    monkeypatch.setattr(results, "load", load)
+    return tables
+
+
+# Results become verdicts
+# ------------------------------------------------------------------------------------------
+
+
+def test_results_become_verdicts():
+    entry = found(TREATED, treated=0.3)
+    assert (entry.verdict, entry.tally, entry.seeds) == ("holds", "2 of 2 supported", "3")
+    entry = found(TREATED, treated=0.5)
+    assert entry.verdict == "does not hold as stated"
+    assert entry.tally == "1 of 2 supported, 1 refuted"
+    assert found(VANISHES, treated=0.3).verdict == "holds"
+    assert found(VANISHES, treated=0.3, rate_03=0.2).verdict == "does not hold"
+    assert found(VANISHES, treated=0.5).verdict == "cannot be tested here"
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [
+        ({"treated": [0.3, float("nan"), 0.3, 0.3, 0.3, 0.3]}, "'treated' .* seed 1 has diverged"),
+        ({"seeds": 1}, "needs two seeds .* there are 1"),
+    ],
+)
+def test_what_cannot_be_judged_is_not_measured_and_says_why(losses, says):
+    entry = found(TREATED, **losses)
+    assert (entry.verdict, entry.tally) == ("not measured", "") and re.search(says, entry.missing)
+
+
+def test_the_second_data_set_is_asked_the_same(stored):
+    stored["made up"] = rows(treated=0.3)
+    (entry,) = ledger.look_up(asked=[TREATED])
+    assert (entry.said, entry.digits) == ("holds", ""), "not measured there"
+    stored["made up digits"] = rows(treated=0.5)
+    (entry,) = ledger.look_up(asked=[TREATED])
+    assert entry.said == "holds; on digits: does not hold as stated"
+    (other,) = ledger.look_up(asked=[ledger.twin_of(TREATED)])
+    assert other.verdict == entry.digits
+    del stored["made up"]
+    (entry,) = ledger.look_up(asked=[TREATED])
+    assert entry.said == "not measured" and "no results of 'made up'" in entry.missing
+
+
+def test_what_has_no_twin_is_not_asked_of_the_second_data_set():
+    here, alone = less("treated", "plain"), less("plain", "treated", experiment="made up again")
+    both = Claim("id", "More.", "-", (here, alone))
+    assert [one.experiment for one in ledger.twin_of(both).contrasts] == ["made up digits"]
+    assert ledger.twin_of(Claim("id", "More.", "-", (alone,))) is None
+    controlled = Claim("id", "More.", "-", (here,), controls=(alone,), disappears=True)
+    assert ledger.twin_of(controlled) is None
+
+
+def test_the_same_question_is_asked_of_another_experiment():
+    again = ledger.asked_of(VANISHES, "made up again")
+    for one, other in zip(
+        VANISHES.contrasts + VANISHES.controls, again.contrasts + again.controls, strict=True
+    ):
+        assert (one.experiment, other.experiment) == ("made up", "made up again")
+        assert (one.name, one.terms, one.expected, one.smallest) == (
+            *(other.name, other.terms),
+            *(other.expected, other.smallest),
+        )
+    assert again.disappears and again.id == VANISHES.id
+
+
+def test_the_looks_are_those_of_each_experiment():
+    assert ledger.looks_of("made up") == LOOKS
+    settled, again = found(TREATED, treated=0.3), found(TREATED, treated=2 * [0.3, 0.6, 0.3])
+    assert [len(finding.values) for finding in settled.findings] == [LOOKS[0], LOOKS[0]]
+    assert [len(finding.values) for finding in again.findings] == [LOOKS[1], LOOKS[0]]
+    assert (settled.seeds, again.seeds) == ("3", "3 to 6")
+
+
+# Running
+# ------------------------------------------------------------------------------------------
+
+
+def test_a_claim_plans_the_arms_that_it_needs_and_no_other():
+    for claim, arms in ((TREATED, {"plain", "treated"}), (VANISHES, set(ARMS))):
+        (trials,) = ledger.trials_of(claim, small=True)
+        assert {trial.arm for trial in trials} == arms and len(trials) == 3 * len(arms)
+        assert {trial.seed for trial in trials} == {0, 1, 2}
+    (trials,) = ledger.trials_of(TREATED, small=False, dataset="digits")
+    assert len(trials) == 2 * LOOKS[0] and {trial.dataset for trial in trials} == {"digits"}
 
 
 @pytest.mark.parametrize("dataset", ["fashion_mnist", "digits"])
 @pytest.mark.parametrize("small", [False, True])
 def test_every_claim_can_be_planned(dataset, small):
-    for claim in claims.CLAIMS:
-        for trials in ledger.trials_of(claim, small=small, dataset=dataset):
+    for claim in (*claims.CLAIMS, *claims.FACTS):
+        for trials in ledger.trials_of(claim, small=small, dataset=dataset, seeds=2):
             arms = {trial.arm for trial in trials}
             assert {trial.dataset for trial in trials} == {dataset}
-            settings = {trial.setting for trial in trials if trial.seed == 0}
+            settings = {trial.setting for trial in trials if trial.seed == trials[0].seed}
             assert len(settings) == len(arms), f"{claim.id}: two arms are the same runs"
-            seeds = {arm: [one.seed for one in trials if one.arm == arm] for arm in arms}
-            assert all(
-                len(mine) >= 2 and mine == seeds[trials[0].arm] for mine in seeds.values()
-            ), "whole pairs"
-            wanted = {
-                arm
-                for one in claim.contrasts
-                if one.experiment == trials[0].experiment
-                for arm, _ in one.terms
-            }
-            assert arms == wanted, "no arm too many"
+            seeds = [{one.seed for one in trials if one.arm == arm} for arm in arms]
+            assert all(len(mine) == 2 and mine == seeds[0] for mine in seeds), "whole pairs"
 
 
-# What it shows
-# ----------------------------------------------------------------------------------------------
+def test_the_second_look_is_of_what_the_first_one_did_not_settle():
+    uneven = [0.3, 0.6, 0.3]
+    open_one = found(TREATED, seeds=3, treated=uneven)
+    (trials,) = ledger.second_look([open_one])
+    assert {trial.arm for trial in trials} == {"plain", "treated"}
+    assert {trial.seed for trial in trials} == set(range(LOOKS[1]))
+    settled = found(TREATED, seeds=3, treated=0.3)
+    last = found(TREATED, treated=2 * uneven)
+    few = found(TREATED, seeds=2, treated=uneven)
+    assert open_one.findings[0].look == 1 and last.findings[0].look == 2
+    assert ledger.second_look([settled, last, few]) == []
+    controlled = found(VANISHES, seeds=3, treated=uneven)
+    (trials,) = ledger.second_look([controlled])
+    assert {trial.arm for trial in trials} == {"plain", "treated"}, "of its control"
 
 
-@pytest.fixture(autouse=True)
-def wide(monkeypatch):
-    monkeypatch.setattr(experiments, "console", Console(width=200))
+def test_power_is_computed_from_the_spreads_that_are_kept(stored):
+    (line, _) = ledger.power(TREATED).to_dict("records")
+    assert np.isnan(line["spread"]) and np.isnan(line["first look"])
+    stored["made up"] = rows(treated=[0.3, 0.4, 0.3, 0.35, 0.3, 0.3])
+    (line, same) = ledger.power(TREATED).to_dict("records")
+    spread = np.std([0.3, 0.4, 0.3, 0.35, 0.3, 0.3], ddof=1)
+    assert line["spread"] == pytest.approx(spread) and line["effect"] == -0.04
+    for look, name in zip(LOOKS, ("first look", "second look"), strict=True):
+        assert line[name] == pytest.approx(verdict.power(spread, look, 0.02, 0.04))
+    assert same["first look"] == 1
+    (line, _) = ledger.power(TREATED, lambda name: (50, 100)).to_dict("records")
+    assert line["second look"] == pytest.approx(verdict.power(spread, 100, 0.02, 0.04))
+
+
+# Tables and words
+# ------------------------------------------------------------------------------------------
+
+
+def test_the_table_has_the_verdict_and_the_number_behind_it(stored):
+    stored["made up"] = rows(treated=[0.3, 0.32, 0.31, 0.3, 0.3, 0.3])
+    stored["made up digits"] = rows(treated=0.5)
+    (row, missing) = ledger.table(
+        ledger.look_up(asked=[TREATED, ledger.asked_of(TREATED, "made up again")])
+    ).to_dict("records")
+    interval = verdict.interval([-0.2, -0.18, -0.19])
+    assert row == {
+        "id": "treated",
+        "claim": TREATED.sentence,
+        "source": "N",
+        "verdict": "holds; on digits: does not hold as stated",
+        "tally": "2 of 2 supported",
+        "found": str(interval),
+        "seeds": "3",
+        "scope": TREATED.scope,
+    }
+    assert (missing["verdict"], missing["tally"], missing["found"]) == ("not measured", "", "")
+
+
+def test_details_say_what_was_expected_and_what_was_found():
+    uneven = [0.5, 0.5, 0.51, 0.5, 0.5, 0.5]
+    table = ledger.details(found(VANISHES, treated=[0.3, 0.6, 0.3], rate_03=uneven, seeds=3))
+    assert list(table["contrast"]) == [
+        "best - plain (loss) (best: rate 0.1)",
+        "control: treated - plain (loss)",
+    ]
+    assert list(table["expected"]) == ["within 0.02", "below -0.02"]
+    assert list(table["says"]) == ["supports", "open"]
+    assert table["seeds"][0] == "3" and re.fullmatch(r"3; needs about \d+", table["seeds"][1])
+    assert table["word"][1] == "open" and table["found"][0] == "+0.000 [+0.000, +0.000]"
+
+
+@pytest.mark.parametrize(
+    ("values", "smallest", "shown"),
+    [
+        ([-0.03, -0.03], 0.02, "-0.030 [-0.030, -0.030]"),
+        ([-0.0196, -0.0196], 0.02, "-0.0196 [-0.0196, -0.0196]"),  # on which side of -0.02?
+        ([2e-7, 2e-7], 1e-4, "+2e-07 [+2e-07, +2e-07]"),
+        ([0.001, 0.001], 0.0, "+0.001 [+0.001, +0.001]"),
+    ],
+)
+def test_numbers_show_on_which_side_of_the_boundary_they_lie(values, smallest, shown):
+    one = less("treated", "plain", smallest=smallest)
+    assert ledger.digits(verdict.judge(one, values, LOOKS)) == shown
+
+
+def test_the_report_of_a_claim_says_what_was_found():
+    above, below = ledger.report(found(TREATED, treated=0.5))
+    assert above.startswith("### treated\n") and TREATED.sentence in above and "**N**" in above
+    assert TREATED.scope in above and "A paper." in above
+    one, other = (contrast.name for contrast in TREATED.contrasts)
+    assert below.startswith(
+        "Verdict: **does not hold as stated** (1 of 2 supported, 1 refuted; 3 seeds)."
+    )
+    assert f"For it: {other}. Against it: {one}." in below
+    above, below = ledger.report(found(VANISHES, treated=0.5))
+    assert "No text's claim" in above
+    assert "**cannot be tested here**" in below
+    assert "The control *treated - plain (loss)* is refuted" in below
+    assert "On what (said afterwards): the weather." in below
+    _, below = ledger.report(found(TREATED, seeds=3, treated=[0.3, 0.6, 0.3]))
+    assert re.search(r"At about \d+ seeds there is an even chance of an answer to \*treated", below)
+    missing = ledger.Entry(TREATED, (), (), "not measured", missing="There are no results.")
+    assert ledger.report(missing)[1] == "Verdict: **not measured**. There are no results."
+
+
+# What the command shows
+# ------------------------------------------------------------------------------------------
 
 
 def ask(*words):
     return CliRunner().invoke(cli.app, ["claims", *map(str, words)])
 
 
-def fake(values):
-    """The rows of any experiment: every arm with these values for every metric asked for, by arm
-    number.
-    """
-    metrics = {metric for _, one in contrasts() for _, metric in one.terms}
-
-    def rows_of(name):
-        arms = plan.EXPERIMENTS[name].arms
-        return pd.DataFrame(
-            [
-                dict.fromkeys(metrics, value) | {"arm": arm, "seed": seed}
-                for arm in arms
-                for seed, value in enumerate(values)
-            ]
-        )
-
-    return rows_of
+def test_the_ledger_fits_a_hundred_columns(monkeypatch, stored):
+    long = {"id": "inference-deterministic", "scope": "dense nets of 2 x 256, 1,000 images"}
+    monkeypatch.setattr(claims, "CLAIMS", [Claim(**{**vars(TREATED), **long})])
+    monkeypatch.setattr(claims, "FACTS", [VANISHES])
+    stored["made up"] = rows(treated=[0.47, 0.5, 0.48, 0.47, 0.48, 0.47])
+    stored["made up digits"] = rows(treated=0.5)
+    shown = ask()
+    assert shown.exit_code == 0, shown.output
+    lines = shown.output.splitlines()
+    assert max(map(len, lines)) <= 100
+    ledger_lines, facts = shown.output.split("Facts about the software")
+    assert "inference-deterministic" in ledger_lines and "vanishes" in facts
+    for words in ("verdict", "tally", "found", "scope"):
+        assert words in ledger_lines
+    number = ledger.table(ledger.look_up(asked=[TREATED]))["found"][0]
+    assert number in ledger_lines, "a number and its interval are not broken"
+    column = ledger_lines.index("scope") - ledger_lines.rindex("\n", 0, ledger_lines.index("scope"))
+    scope = " ".join(line[column - 1 :].strip() for line in ledger_lines.splitlines())
+    assert long["scope"] in scope, "nothing is cut off"
+    assert TREATED.sentence not in shown.output
 
 
 def test_the_table_has_every_claim_and_says_what_is_not_measured(tmp_path):
     shown = ask("--out", tmp_path)
     assert shown.exit_code == 0, shown.output
+    assert max(map(len, shown.output.splitlines())) <= 100
     for id in IDS:
-        assert re.search(rf"[│┃] {re.escape(id)} ", shown.output), id
-    assert shown.output.count("not measured") == len(IDS)
+        assert re.search(rf"^ {re.escape(id)} .*not measured", shown.output, re.MULTILINE), id
     table = ledger.table(ledger.look_up(tmp_path))
     assert list(table["id"]) == [claim.id for claim in claims.CLAIMS]
     assert set(table["verdict"]) == {"not measured"}
-
-
-def test_results_become_verdicts():
-    """All arms alike: what expects "same" is supported, and what expects a difference is
-    contradicted.
-    """
-    entries = {claim.id: ledger._entry(claim, fake([0.5, 0.5, 0.5])) for claim in claims.CLAIMS}
-    assert entries["redundant"].verdict == "holds"
-    assert entries["E3"].verdict == "does not hold"
-    assert entries["E5"].verdict == "depends"
-    undecided = ledger._entry(ledger.find("undo"), fake([0.0, 1e-3, 2e-3]))
-    assert undecided.verdict == "undecided"
-    assert undecided.more_seeds is None
-    (row,) = ledger.table([undecided]).to_dict("records")
-    assert (row["seeds"], row["more seeds"]) == (3, "over 1,000")
-
-
-def test_the_same_question_is_asked_of_another_experiment():
-    claim = ledger.find("E7")
-    again = ledger.asked_of(claim, "eight full")
-    assert again.id == claim.id and {one.experiment for one in again.contrasts} == {"eight full"}
-    for one, other in zip(claim.contrasts, again.contrasts, strict=True):
-        assert (one.name, one.terms, one.expected, one.smallest) == (
-            other.name,
-            other.terms,
-            other.expected,
-            other.smallest,
-        )
-    assert {one.experiment for one in claim.contrasts} == {"eight"}, "the claim itself is as it was"
-    (entry,) = ledger.look_up(asked=[again])
-    assert entry.verdict != "not measured" and all(
-        len(finding.values) >= 5 for finding in entry.findings
-    )
-
-
-def test_a_run_that_diverged_is_named():
-    entry = ledger._entry(ledger.find("undo"), fake([0.0, float("nan"), 0.0]))
-    assert entry.verdict == "not measured" and "diverge" in entry.missing
-
-
-def test_details_say_what_was_expected_and_what_was_found():
-    table = ledger.details(ledger._entry(ledger.find("E5"), fake([0.5, 0.5, 0.5])))
-    assert list(table["says"]) == ["supports", "contradicts"]
-    assert list(table["expected"]) == ["within 0.01", "below -0.02"]
 
 
 def test_an_unknown_claim_gets_one_clear_sentence(tmp_path):
@@ -219,37 +351,56 @@ def test_one_claim_is_tested_here_and_now(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_WARM_SECONDS", "60")
     shown = ask("formula", "--dataset", "digits", "--seeds", 2, "--workers", 1, "--out", tmp_path)
     assert shown.exit_code == 0, shown.output
-    assert ledger.find("formula").sentence in shown.output
-    assert len(re.findall(r"\bsupports\b", shown.output)) == len(ledger.find("formula").contrasts)
-    assert "Here, on a small scale: holds." in shown.output
+    asked = ledger.find("formula")
+    assert asked.sentence in " ".join(shown.output.split())
+    before, after = shown.output.split("runs done")
+    assert "Before the run" in before and "2 seeds" in before
+    count = len(asked.contrasts)
+    assert len(re.findall(r"\bsupports\b", after)) == count
+    said = f"Here, on a small scale: holds ({count} of {count} supported)."
+    assert said in " ".join(after.split())
     rows = results.collect(tmp_path / "exact")
     assert sorted(rows["seed"]) == [0, 1] and set(rows["parameters"].str.contains("digits")) == {
         True
     }
     # Another seed in the same folder is none of its business.
-    groups = ledger.trials_of(ledger.find("formula"), small=True, seeds=1, dataset="digits")
-    assert "there are 1" in ledger.judge_trials(ledger.find("formula"), groups, tmp_path).missing
+    groups = ledger.trials_of(asked, small=True, seeds=1, dataset="digits")
+    assert "there are 1" in ledger.judge_trials(asked, groups, tmp_path).missing
+
+
+def test_power_is_shown_before_a_run(stored, capsys):
+    experiments.show_power(TREATED, 3)
+    assert " ? " in capsys.readouterr().out
+    stored["made up"] = rows(treated=[0.3, 0.4, 0.3, 0.35, 0.3, 0.3])
+    experiments.show_power(TREATED, 3)
+    out = capsys.readouterr().out
+    power = verdict.power(np.std([0.3, 0.4, 0.3, 0.35, 0.3, 0.3], ddof=1), 3, 0.02, 0.04)
+    assert f"{power:.3g}" in out and "3 seeds" in out and "6 seeds" in out
+
+
+@pytest.fixture
+def swept(monkeypatch):
+    runs = {}
+    monkeypatch.setattr(
+        experiments,
+        "run_sweep",
+        lambda trials, *others: runs.update({trials[0].experiment: trials}),
+    )
+    return runs
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_all_computes_what_no_backend_has_computed(tmp_path, monkeypatch, backend):
+def test_all_computes_what_no_backend_has_computed(tmp_path, monkeypatch, swept, backend):
     """The large network took a GPU and JAX: on TensorFlow it is not trained again, which would take
     hours.
     """
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    swept = {}
-    monkeypatch.setattr(
-        experiments, "run_sweep", lambda runs, *others: swept.update({runs[0].experiment: runs})
-    )
     shown = ask("--all")
     assert shown.exit_code == 0, shown.output
-    assert not {"large", "eight full"} & set(swept)
-    assert "large: all 3 runs are there." in shown.output
-    assert all(
-        run.key not in set(results.collect(results.RESULTS / name)["key"])
-        for name, runs in swept.items()
-        for run in runs
-    )
+    assert re.search(r"large: all \d+ runs are there.", shown.output)
+    for name, runs in swept.items():
+        known = set(results.collect(results.RESULTS / name)["key"])
+        assert all(known.isdisjoint(map(run.key_on, BACKENDS)) for run in runs)
     swept.clear()
     assert ask("--all", "--out", tmp_path).exit_code == 0
     assert {name: len(runs) for name, runs in swept.items()} == {
@@ -257,49 +408,48 @@ def test_all_computes_what_no_backend_has_computed(tmp_path, monkeypatch, backen
     }
 
 
+def test_all_goes_on_to_the_second_look(tmp_path, monkeypatch, swept, stored):
+    monkeypatch.setattr(ledger.look_up, "__defaults__", (results.RESULTS, [TREATED]))
+    stored["made up"] = rows(seeds=3, treated=[0.3, 0.6, 0.3])
+    assert ask("--all", "--out", tmp_path).exit_code == 0
+    assert {trial.arm for trial in swept["made up"]} == {"plain", "treated"}
+    assert {trial.seed for trial in swept["made up"]} == set(range(LOOKS[1]))
+    assert {trial.seed for trial in swept["made up digits"]} == set(range(LOOKS[0]))
+    assert ask("--all", "--seeds", 2, "--out", tmp_path).exit_code == 0
+    assert {trial.seed for trial in swept["made up"]} == {0, 1}, "none, with a number of one's own"
+
+
 def test_every_claim_is_measured():
-    table = ledger.table(ledger.look_up()).set_index("id")["verdict"]
-    assert table.isin(VERDICTS).all(), table[~table.isin(VERDICTS)]
-    measured = [
-        entry for entry in ledger.look_up() if entry.findings and not entry.claim.id.startswith("E")
+    entries = [*ledger.look_up(), *ledger.look_up(asked=claims.FACTS)]
+    wrong = {entry.claim.id: entry.missing for entry in entries if entry.verdict not in VERDICTS}
+    assert not wrong
+    few = [
+        (entry.claim.id, finding.contrast.name)
+        for entry in entries
+        for finding in entry.findings + entry.controls
+        if finding.look == 0
     ]
-    assert (
-        min(len(finding.values) for entry in measured for finding in entry.findings)
-        >= verdict.ENOUGH_SEEDS
-    )
+    assert not few, "fewer seeds than planned"
 
 
-def test_the_report_of_a_claim_says_what_was_found():
-    entry = ledger._entry(ledger.find("E5"), fake([0.5, 0.5, 0.5]))
-    above, below = ledger.report(entry)
-    assert above.startswith("### E5\n") and entry.claim.sentence in above and "**E**" in above
-    assert "**depends**" in below and "3 seeds" in below
-    supporting, against = [finding.contrast.name for finding in entry.findings]
-    assert re.search(rf"For it: {supporting}.*Against it: {against}", below)
-    assert entry.claim.depends_on in below
-    _, below = ledger.report(ledger._entry(ledger.find("undo"), fake([0.0, 1.1e-3, 1e-3])))
-    assert re.search(r"\*\*undecided\*\*.* stay, about \d+ seeds more", below)
-    _, below = ledger.report(ledger._entry(ledger.find("undo"), fake([1e-3 - 1e-4, 1e-3 + 1e-4])))
-    assert "stay, over 1,000 seeds more" in below, "the mean is on the boundary"
-    missing = ledger.Entry(entry.claim, (), "not measured", "There are no results.")
-    assert ledger.report(missing)[1] == "Verdict: **not measured**. There are no results."
+# The picture
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("values", "scale"), [([0.5, 0.5, 0.51], "linear"), ([0.5, 0.5, 2.5], "symlog")]
 )
 def test_the_picture_shades_where_the_claim_says_it_is(values, scale):
-    claim = ledger.find("E6")  # same, lower, same, lower
-    rows = fake([0.5, 0.5, 0.5])("eight")
-    rows.loc[rows["arm"] == "both", "loss"] = values
-    findings = verdict.findings(claim, lambda name: rows)
+    asked = (less("treated", "plain", expected="same"), less("treated", "plain"))
+    findings = verdict.findings(
+        asked, lambda name: rows(seeds=3, treated=values), lambda name: LOOKS
+    )
     figure, axes = plots.panels()
     pictures.contrasts(axes, findings, [ledger.digits(finding) for finding in findings])
     low, high = axes.get_xlim()
     shaded = [band.get_paths()[0].vertices[:, 0] for band in axes.collections]
-    same, lower = (-1, 1), (low, -1)
     assert [(side.min(), side.max()) for side in shaded] == [
-        pytest.approx(side) for side in (same, lower, same, lower)
+        pytest.approx(side) for side in ((-1, 1), (low, -1))
     ]
     assert axes.get_xscale() == scale
     strokes = [line for line in axes.lines if line.get_marker() == "|"]
@@ -312,17 +462,39 @@ def test_the_picture_shades_where_the_claim_says_it_is(values, scale):
     figure.draw_without_rendering()
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([-0.1, -0.1], "supports"),
+        ([-0.03, -0.02, -0.01, -0.02, -0.02], "in part"),
+        ([0.1, 0.1], "contradicts"),
+        ([0.1, -0.1], "open"),
+    ],
+)
+def test_the_picture_says_in_words_what_a_contrast_says(values, says):
+    finding = verdict.judge(less("treated", "plain", smallest=0.02), values, (9, 18))
+    figure, axes = plots.panels()
+    pictures.contrasts(axes, [finding], ["number"])
+    (right,) = axes.child_axes
+    assert [label.get_text() for label in right.get_yticklabels()] == [f"number  {says}"]
+    marker, _, fill = pictures.SAYS[says]
+    mean = axes.lines[2]
+    assert mean.get_marker() == marker and mean.get_fillstyle() == fill
+    assert (fill == "full") == (says in verdict.SETTLED), "what is not settled is hollow"
+    assert len({(marker, fill) for marker, _, fill in pictures.SAYS.values()}) == 4
+
+
 def test_contrasts_of_one_picture_may_have_different_numbers_of_seeds():
     """After a second look at one of them."""
-    one, other = ledger.find("E5").contrasts
+    one, other = TREATED.contrasts
     findings = [
-        verdict.judge(one, [0.02, 0.03, 0.02]),
-        verdict.judge(other, [-0.1, 0.3, -0.2, -0.1, -0.3]),
+        verdict.judge(one, [0.02, 0.03, 0.02], LOOKS),
+        verdict.judge(other, [-0.1, 0.3, -0.2, -0.1, -0.3, 0.1], LOOKS),
     ]
     figure, axes = plots.panels()
     pictures.contrasts(axes, findings, [ledger.digits(finding) for finding in findings])
     strokes = [line.get_xdata() for line in axes.lines if line.get_marker() == "|"]
-    assert [len(stroke) for stroke in strokes] == [3, 5]
+    assert [len(stroke) for stroke in strokes] == [3, 6]
     assert (
         min(map(min, strokes)) > axes.get_xlim()[0] and max(map(max, strokes)) < axes.get_xlim()[1]
     )

@@ -639,3 +639,21 @@ def test_a_run_that_diverged_is_not_averaged_away():
         }
     )
     assert list(results.summary(rows, ["loss"])["loss"]) == ["not finite in 1 of 3"]
+
+
+def test_a_worker_with_another_disk_or_other_versions_is_refused(tmp_path, monkeypatch):
+    folder = sweep._prepare(tmp_path / "tiny")
+    (folder / "token").touch()
+    order = sweep.Order({}, {0: "key"}, "setting", "none", "", str(folder), "token", "keras 1")
+    with pytest.raises(sweep.StrangerError, match="has keras .* here it is keras 1. Equal keys"):
+        sweep._refuse_stranger(order)
+    (folder / "token").unlink()
+    with pytest.raises(sweep.StrangerError, match="does not see the folder .*share with --out"):
+        sweep._refuse_stranger(order)
+
+    # And the whole way: the workers are processes of their own, and know nothing of this patch.
+    monkeypatch.setattr(sweep, "versions", lambda: "keras 1")
+    result = invoke("experiment", "exact", "--seeds", "1", "--out", tmp_path, "--workers", "1")
+    assert result.exit_code == 1 and "Traceback" not in result.output
+    assert "here it is keras 1" in result.output.replace("\n", " ")
+    assert not list((tmp_path / "exact" / "runs").iterdir())

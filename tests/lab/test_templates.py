@@ -3,6 +3,8 @@ sweep collects.
 """
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import matplotlib
@@ -11,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from course.lab import plan
+from course.lab import plan, trial
 from course.lab.trial import PARAMETERS, Trial
 
-TEMPLATES = sorted(path.stem for path in plan.TEMPLATES.glob("*.ipynb"))
+TEMPLATES = sorted(path.stem for path in trial.TEMPLATES.glob("*.ipynb"))
 SMALL = {"dataset": "digits", "train_size": 400, "validation_size": 150, "epochs": 2}
 ALWAYS = {
     f"{side}{metric}" for side in ("", "train_", "gap_") for metric in ("accuracy", "loss")
@@ -22,7 +24,7 @@ ALWAYS = {
 
 
 def cells(name, kind="code"):
-    notebook = nbformat.read(plan.TEMPLATES / f"{name}.ipynb", as_version=4)
+    notebook = nbformat.read(trial.TEMPLATES / f"{name}.ipynb", as_version=4)
     return [cell for cell in notebook.cells if cell.cell_type == kind]
 
 
@@ -30,8 +32,11 @@ def cells(name, kind="code"):
 def execute(tmp_path, monkeypatch):
     """Run a template here, which takes no kernel; its variables, metrics and history."""
     monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
 
-    def execute(name, **changes):
+    def execute(name, seed=0, **changes):
+        order = {"folder": str(tmp_path), "setting": "setting", "keys": {seed: "key"}}
+        monkeypatch.setenv("COURSE_SWEEP", json.dumps(order))
         variables = {}
         with matplotlib.rc_context({"backend": "agg"}):
             for cell in cells(name):
@@ -39,10 +44,14 @@ def execute(tmp_path, monkeypatch):
                 if "parameters" in cell.metadata.get("tags", ()):
                     known = variables["parameters"]
                     known |= {key: value for key, value in SMALL.items() if key in known} | changes
-                    variables["save_to"] = str(tmp_path)
-        row = json.loads(Path("row.json").read_text())
+                    variables["seeds"] = [seed]
+        (place,) = Path("runs").iterdir()
+        row = json.loads((place / "row.json").read_text())
+        history = pd.read_parquet(place / "history.parquet")
+        shutil.rmtree(place)
         assert row["provenance"]["keras"] and row["provenance"]["data"]
-        return variables, row["metrics"], pd.read_parquet("history.parquet")
+        assert (row["key"], row["setting"], row["seed"]) == ("key", "setting", seed)
+        return variables, row["metrics"], history
 
     return execute
 
@@ -53,16 +62,16 @@ def test_form(name):
     code = cells(name)
     assert max(len(cell.source.splitlines()) for cell in code) <= 25
     assert not any(cell.outputs or cell.execution_count for cell in code)
-    assert code[-1].source.splitlines()[-1].startswith("record.save(")
+    assert any("record.save(one, metrics, " in cell.source for cell in code)
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", ())]
     assert len(tagged) == 1
     variables = {}
     exec(tagged[0].source, variables)
-    assert variables["save_to"] == variables["checkpoint"] == ""
+    assert variables["seeds"] == [0]
     parameters = variables["parameters"]
-    assert set(parameters) == set(PARAMETERS[name]), "all that can be changed is in view"
-    trial = Trial.from_dict({"template": name} | parameters)
-    assert trial.parameters == parameters and trial.seed == 0
+    assert {*parameters, "seed"} == set(PARAMETERS[name]), "all that can be changed is in view"
+    one = Trial.from_dict({"template": name} | parameters)
+    assert one.parameters == parameters | {"seed": 0}
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "train"])
@@ -71,7 +80,25 @@ def test_by_hand_a_template_is_an_arm_of_its_experiment(name):
     variables = {}
     exec(cell.source, variables)
     by_hand = Trial.from_dict({"template": name} | variables["parameters"])
-    assert by_hand.setting in {trial.setting for trial in plan.trials(name, seeds=1)}
+    assert by_hand.setting in {one.setting for one in plan.trials(name, seeds=1)}
+
+
+def test_only_what_decides_a_run_is_part_of_its_key(tmp_path, monkeypatch):
+    shutil.copy(trial.TEMPLATES / "train.ipynb", tmp_path)
+    monkeypatch.setattr(trial, "TEMPLATES", tmp_path)
+    path, key = tmp_path / "train.ipynb", Trial().key
+
+    def after(old, new):
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new), encoding="utf-8")
+        os.utime(path, ns=(0, len(new)))
+        return Trial().key
+
+    assert after("# One arm of an experiment", "# An arm") == key, "prose"
+    assert after("Both curves measured", "Measured") == key, "a picture"
+    assert after("# images; 0: all that", "# 0: all that") == key, "comments of parameters"
+    assert after("many.runs(trial, seeds)", "many.runs(trial, seeds[:1])") != key
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "exact"])
@@ -104,7 +131,9 @@ def test_each_ghost_batch_has_statistics_of_its_own(execute):
     layer = variables["GhostNorm"](2, momentum=0.5)
     x = np.array([[1.0], [3.0], [10.0], [30.0]], "float32")  # two ghost batches of two
     np.testing.assert_allclose(np.array(layer(x, training=True)), [[-1], [1], [-1], [1]], atol=1e-3)
-    assert float(layer.moving_mean[0]) == pytest.approx((0.5 * 0 + 0.5 * 2) * 0.5 + 0.5 * 20)
+    kept = 0.5**0.5  # by each of the two, so that a step keeps a half
+    expected = kept * (1 - kept) * 2 + (1 - kept) * 20
+    assert float(layer.moving_mean[0]) == pytest.approx(expected)
     np.testing.assert_allclose(np.array(layer(x[:1])), np.array(layer(x))[:1])
     with pytest.raises(ValueError, match="divisor of batch_size = 50"):
         execute("ghost", ghost_size=15, batch_size=50)
@@ -112,10 +141,11 @@ def test_each_ghost_batch_has_statistics_of_its_own(execute):
 
 def test_batches_of_one_class(execute):
     variables, sorted_ones, _ = execute("leakage", batch_size=30, batches="by_class")
-    labels = variables["images"].y_train[variables["epoch_batches"]()]
+    images, rng = variables["images"], np.random.default_rng(0)
+    labels = images.y_train[variables["batches"](rng, images, 30)]
     assert (labels == labels[:, :1]).all() and len(np.unique(labels)) == 10
     variables, shuffled, _ = execute("leakage", batch_size=30)
-    mixed = variables["images"].y_train[variables["epoch_batches"]()]
+    mixed = images.y_train[variables["batches"](rng, images, 30)]
     assert mixed.shape == labels.shape and not (mixed == mixed[:, :1]).all(axis=1).any()
     assert sorted_ones["accuracy"] < shuffled["accuracy"] - 0.2
     assert shuffled["batch_accuracy"] > sorted_ones["batch_accuracy"] + 0.2

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
@@ -139,8 +140,11 @@ def results(
 MOST_COLUMNS = 12  # that fit beside each other
 
 
-def rich_table(frame, title):
-    table = Table(*map(str, frame.columns), title=title)
+def rich_table(frame, title, widths=None, **options):
+    """A table; `widths` are those of some columns, where they are not as wide as there is room."""
+    table = Table(title=title, **options)
+    for column in frame.columns:
+        table.add_column(str(column), width=(widths or {}).get(column))
     for row in frame.itertuples(index=False):
         table.add_row(*map(Text, map(str, row)))  # as Text: an interval's brackets are no markup
     return table
@@ -181,36 +185,78 @@ def claims(
     """Show the ledger of claims and verdicts; with an id, test that claim on a small scale."""
     from course.lab import ledger, plan, results
 
+    kept = out or results.RESULTS
     with explained():
         if everything:
-            for name in plan.EXPERIMENTS:
-                trials = plan.trials(name, dataset=dataset, seeds=seeds)
-                # What took a GPU is not computed again, for hours, because this machine has another
-                # backend.
-                missing = results.computed_nowhere(trials, out or results.RESULTS)
-                if missing:
-                    run_sweep(missing, out, workers, scheduler)
-                else:
-                    console.print(f"{name}: all {len(trials)} runs are there.", markup=False)
+            planned = [plan.trials(name, dataset=dataset, seeds=seeds) for name in plan.EXPERIMENTS]
+            run_missing(planned, kept, workers, scheduler)
+            if not dataset and seeds is None:
+                run_missing(ledger.second_look(ledger.look_up(kept)), kept, workers, scheduler)
         if claim is None:
-            console.print(
-                rich_table(ledger.table(ledger.look_up(out or results.RESULTS)), "The ledger")
-            )
+            show_ledger(kept)
             return
         asked = ledger.find(claim)
         console.print(f"{asked.sentence} ({asked.source})", markup=False)
         live = out or results.RESULTS / "live"
         groups = ledger.trials_of(asked, small=True, seeds=seeds, dataset=dataset)
+        count = len({trial.seed for trial in groups[0]})
+        show_power(asked, count)
         for trials in groups:
             run_sweep(trials, live, workers, scheduler)
         entry = ledger.judge_trials(asked, groups, live)
         if entry.missing:
             raise results.SweepError(entry.missing)
         console.print(rich_table(ledger.details(entry), asked.id))
-        (committed,) = [line for line in ledger.look_up() if line.claim is asked]
+        (committed,) = ledger.look_up(asked=[asked])
         console.print(
-            f"Here, on a small scale: {entry.verdict}. In the ledger: {committed.verdict}.",
+            f"Here, on a small scale: {entry.verdict} ({entry.tally}). In the ledger:"
+            f" {committed.said}{f' ({committed.tally})' if committed.tally else ''}.",
             style="bold",
+            markup=False,
         )
-        if asked.known:
-            console.print(asked.known, markup=False)
+        for text in (ledger.why(entry), asked.known):
+            if text:
+                console.print(text, markup=False)
+
+
+def run_missing(groups, out, workers, scheduler):
+    """Run of each experiment's trials those that no backend has a result of.
+
+    What took a GPU is not computed again, for hours, because this machine has another backend.
+    """
+    from course.lab import results
+
+    for trials in groups:
+        missing = results.computed_nowhere(trials, out)
+        if missing:
+            run_sweep(missing, out, workers, scheduler)
+        else:
+            console.print(
+                f"{trials[0].experiment}: all {len(trials)} runs are there.", markup=False
+            )
+
+
+WIDTHS = (23, 15, 15, 23, 14)  # of the ledger's columns: with what is between them, 100
+
+
+def show_ledger(out):
+    """Print the ledger, within 100 columns: the claims, and the facts in a table of their own."""
+    from course.lab import claims, ledger
+
+    for asked, title in ((claims.CLAIMS, "The ledger"), (claims.FACTS, "Facts about the software")):
+        table = ledger.table(ledger.look_up(out, asked))[ledger.SHOWN]
+        widths = dict(zip(table, WIDTHS, strict=True))
+        options = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}
+        console.print(rich_table(table, title, widths, **options))
+
+
+def show_power(claim, seeds):
+    """Print what so many seeds can find, by the spreads of the results that are kept."""
+    from course.lab import ledger
+
+    table = ledger.power(claim, lambda name: (seeds, 2 * seeds)).set_index("contrast")
+    table.columns = ["spread", "effect", f"{seeds} seeds", f"{2 * seeds} seeds", "90 % at"]
+    shown = table.map("{:.3g}".format).replace({"nan": "?", "inf": "no 1,000"}).reset_index()
+    console.print(
+        rich_table(shown, "Before the run: how probably so many seeds find an effect that is true")
+    )

@@ -1,0 +1,134 @@
+"""Seeds that are trained at once: each is the run that it is alone.
+
+On JAX, in a process of its own: this file is also the script that runs there.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from course.lab import many
+from course.lab.trial import Trial
+
+ARMS = {
+    "batch norm and dropout": {"options": {"width": 64, "norm": "batch", "rate": 0.5}},
+    "noise, cosine schedule, weight decay": {
+        "options": {"width": 64, "norm": "batch", "drift": 0.3},
+        "schedule": "cosine",
+        "optimizer": "adamw",
+    },
+    "augmentation": {"options": {"width": 64, "augmentation": "pixel_shift_flip_erase"}},
+    "convolutions": {
+        "model": "cnn",
+        "options": {"size": "small", "norm": "batch", "conv_rate": 0.2, "conv_dropout": "spatial"},
+    },
+}
+SMALL = {
+    "dataset": "digits",
+    "train_size": 400,
+    "validation_size": 150,
+    "epochs": 3,
+    "learning_rate": 3e-3,
+}
+SEEDS = [0, 3, 5]
+BAD_STEPS = {"learning_rate": 0.3, "epochs": 2}  # the start is the best that there is
+
+
+def trained(trial, at_once, monkeypatch):
+    monkeypatch.setattr(many, "_can_be_vectorised", lambda *arguments: at_once)
+    monkeypatch.setitem(many.AT_ONCE, "cpu", len(SEEDS))
+    found = {}
+    for one, run, _ in many.runs(trial, SEEDS):
+        found[one.seed] = run.history, run.model.get_weights(), run.best, run.step
+        assert run.completed and one.seed == run.config.seed
+    return found
+
+
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND") != "jax", reason="on JAX: see below")
+class TestOnJax:
+    @pytest.mark.parametrize("name", ARMS)
+    def test_a_seed_beside_others_is_the_run_that_it_is_alone(self, name, monkeypatch):
+        trial = Trial.from_dict(SMALL | ARMS[name])
+        together, alone = (trained(trial, at_once, monkeypatch) for at_once in (True, False))
+        assert list(together) == list(alone) == SEEDS
+        columns = ["epoch", "split", "mode", "metric"]
+        for seed in SEEDS:
+            one, two = together[seed], alone[seed]
+            history = one[0].merge(two[0], on=columns)
+            assert len(history) == len(one[0]) == len(two[0]) > 20
+            history = history[history["metric"] != "seconds"]
+            np.testing.assert_allclose(history["value_x"], history["value_y"], atol=1e-4)
+            for mine, other in ((one[1], two[1]), (one[2], two[2])):  # last epoch, best epoch
+                for array, twin in zip(mine, other, strict=True):
+                    np.testing.assert_allclose(array, twin, atol=1e-4)
+            assert one[3] == two[3]
+        losses = [together[seed][0]["value"].iloc[-1] for seed in SEEDS]
+        assert len(set(losses)) == len(SEEDS), "seeds differ"
+
+    def test_a_killed_part_goes_on_where_it_was(self, monkeypatch, tmp_path):
+        trial = Trial.from_dict(SMALL | ARMS["batch norm and dropout"])
+        whole = trained(trial, True, monkeypatch)
+        keys = {seed: f"key {seed}" for seed in SEEDS}
+        order = {"folder": str(tmp_path), "setting": "setting", "keys": keys}
+        monkeypatch.setenv("COURSE_SWEEP", json.dumps(order))
+        monkeypatch.setattr(many, "SAVE_SECONDS", 0)
+        (tmp_path / "checkpoints").mkdir()
+        epoch_done, epochs = many._Saver.epoch_done, []
+
+        def killed(saver, arrays):
+            epoch_done(saver, arrays)
+            epochs.append(1)
+            if len(epochs) == 2:
+                raise SystemExit("killed")
+
+        monkeypatch.setattr(many._Saver, "epoch_done", killed)
+        with pytest.raises(SystemExit):
+            trained(trial, True, monkeypatch)
+        assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+        resumed = trained(trial, True, monkeypatch)
+        assert len(epochs) == 3, "the third epoch alone was left"
+        assert not list((tmp_path / "checkpoints").iterdir())
+        for seed in SEEDS:
+            mine, other = (
+                found[seed][0].query("metric != 'seconds'") for found in (resumed, whole)
+            )
+            pd.testing.assert_frame_equal(mine, other, rtol=1e-6)
+            for index in (1, 2):
+                for one, two in zip(resumed[seed][index], whole[seed][index], strict=True):
+                    np.testing.assert_array_equal(one, two)
+
+    def test_what_is_there_is_not_trained_again(self, monkeypatch, tmp_path):
+        trial = Trial.from_dict(SMALL | ARMS["batch norm and dropout"] | {"epochs": 1})
+        keys = {seed: f"key {seed}" for seed in SEEDS}
+        order = {"folder": str(tmp_path), "setting": "setting", "keys": keys}
+        monkeypatch.setenv("COURSE_SWEEP", json.dumps(order))
+        (tmp_path / "runs" / "key 3").mkdir(parents=True)
+        assert list(trained(trial, True, monkeypatch)) == [0, 5]
+        assert list(trained(trial, False, monkeypatch)) == [0, 5]
+
+    def test_the_best_epoch_is_the_one_with_the_least_validation_loss(self, monkeypatch):
+        trial = Trial.from_dict(SMALL | ARMS["batch norm and dropout"] | BAD_STEPS)
+        from course import modes
+
+        for at_once in (True, False):
+            monkeypatch.setattr(many, "_can_be_vectorised", lambda *_, how=at_once: how)
+            for _, run, images in many.runs(trial, [1]):
+                run.model.set_weights(run.best)
+                found = modes.evaluate(run.model, images.x_validation, images.y_validation)
+                assert found["loss"] == pytest.approx(run.curve("loss").min(), abs=1e-5)
+                assert run.curve("loss").min() < run.final("loss")
+
+
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND") == "jax", reason="this run is on JAX already")
+def test_seeds_at_once_on_jax():
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
+    settings = os.environ | {"KERAS_BACKEND": "jax", "COURSE_PROGRESS": "0"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-7_000:] + done.stderr
