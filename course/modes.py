@@ -117,14 +117,13 @@ def gradients(model, x, y):
 
 def check_precision(model=None):
     """Refuse settings of Keras that the numbers of the course do not hold for."""
-    found = {layer.compute_dtype for layer in model.layers} if model else set()
-    found |= {keras.config.dtype_policy().name, keras.config.floatx()}
-    found |= {keras.config.image_data_format()}
-    if found != {"float32", "channels_last"}:
+    found = {keras.config.floatx(), keras.config.dtype_policy().name}
+    found |= {layer.compute_dtype for layer in model.layers} if model else set()
+    if found != {"float32"} or keras.config.image_data_format() != "channels_last":
         raise ValueError(
-            "The course computes in float32, with images whose channels come last; Keras is set to"
-            f" {', '.join(sorted(found))}. Undo set_dtype_policy, set_floatx or"
-            " set_image_data_format of keras.config (or what .keras/keras.json says)."
+            "The course computes in float32, with images whose channels come last. Undo what"
+            " keras.config or .keras/keras.json says else (set_dtype_policy, set_floatx,"
+            f" set_image_data_format): {', '.join(sorted(found))} was found."
         )
 
 

@@ -10,8 +10,6 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from course import modes
-
 # Okabe and Ito's palette without its yellow, which is too pale on white; lines differ in dash, too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (5, 1)), (0, (1, 1)))
@@ -173,13 +171,6 @@ def images(axes, pictures, titles=None):
             one.set_title(titles[index], fontsize=13)
 
 
-def masks(axes, mask, title=""):
-    """A dropout mask of shape (examples, units): black is kept, white is dropped."""
-    axes.imshow(mask, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    axes.grid(False)
-    axes.set(xlabel="unit", ylabel="example", title=title)
-
-
 def intervals(axes, named, label, smallest=None):
     """Intervals one under the other, with the line of no difference.
 
@@ -203,24 +194,3 @@ def intervals(axes, named, label, smallest=None):
     axes.set_yticks(range(len(named)), list(named))
     axes.set_ylim(len(named) - 0.5, -0.5)
     axes.set_xlabel(label)
-
-
-def calibration(axes, named, bins=10):
-    """Reliability diagram: how often predictions of a given confidence are right.
-
-    Parameters
-    ----------
-    axes : Axes
-    named : mapping of str to (probabilities, labels)
-        Arrays of shape (N, classes) and (N,).
-    bins : int
-        Equally wide bins of confidence; those with fewer than ten predictions are left out.
-    """
-    axes.plot([0, 1], [0, 1], color="black", lw=1, linestyle="-", label="perfectly calibrated")
-    for index, (name, (probabilities, labels)) in enumerate(named.items()):
-        count, confidence, right = modes.confidence_bins(probabilities, labels, bins)
-        filled = count >= 10
-        axes.plot(confidence[filled], right[filled], label=name, ms=8, **line_style(index))
-    axes.set_xlabel("confidence (predicted probability of the chosen class)")
-    axes.set_ylabel("fraction that is right")
-    axes.legend()

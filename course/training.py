@@ -266,13 +266,9 @@ def state(model):
 
 
 def repeat(config, data, seeds, **options):
-    """Train once for each seed, which replaces the config's: the runs of one arm of an experiment.
+    """Train once for each seed, which replaces the config's: the runs of one arm, a list of Run.
 
-    Returns
-    -------
-    list of Run
-        In the order of `seeds`; an interrupted run is the last one. The options are those of
-        `train`.
+    An interrupted run is the last one. The options are those of `train`.
     """
     runs = []
     for seed in seeds:

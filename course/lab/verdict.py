@@ -8,12 +8,12 @@ known, and tests/lab/test_verdict.py holds it to that.
 2. Its interval is Student's t, at any number of seeds. There are two *looks* at most, planned
    before the first run: at a number of seeds, and at twice as many. What the first look settles is
    settled; else all seeds of the second are judged once more. Two looks err more often than one, so
-   each interval is wider (Pocock 1977: 2.178 standard errors in place of 1.96 if the second look
-   has twice the seeds; here 2.2, nominally 97.2 %, for with few seeds t needs a little more). Then
-   both looks together miss the truth in at most 2.5 % of cases on either side, from 5 and 10 seeds
-   on. Noise with heavy tails errs less, skewed noise more: that of an exponential distribution in
-   up to 14 % of cases on one side. The difference of two arms whose noise is skewed alike has no
-   skew.
+   each interval is wider (Pocock 1977, Biometrika 64: 2.178 standard errors in place of 1.96 if
+   the second look has twice the seeds; here 2.2, nominally 97.2 %, for t at few seeds needs a
+   little more). Then both looks together miss the truth in at most 2.5 % of cases on either side,
+   from 5 and 10 seeds on. Noise with heavy tails errs less, skewed noise more: that of an
+   exponential distribution in up to 14 % of cases on one side. The difference of two arms whose
+   noise is skewed alike has no skew.
 3. The interval has one of five words, given the smallest difference that matters:
    `Interval.verdict`. The contrast *supports* its claim if the whole interval lies where the claim
    says, by more than the smallest difference; it *contradicts* it if the whole interval lies where
@@ -180,7 +180,7 @@ class Claim:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a table of values is not compared
 class Finding:
     """What the seeds say about one contrast.
 
@@ -279,14 +279,8 @@ def contrast_values(contrast, rows, looks):
         If an arm or metric is missing, an arm has a seed twice, a run has diverged, the runs are of
         two backends, or fewer than two seeds are paired.
     """
+    _check_backend(contrast, rows)
     best = best_settings(contrast, rows, looks)
-    if "backend" in rows:
-        backends = rows.loc[rows["arm"].isin(contrast.arms), "backend"].dropna().unique()
-        if len(backends) > 1:
-            raise ValueError(
-                f"{contrast.name!r} would compare runs of {' and '.join(sorted(backends))}: a seed"
-                " does not do the same on both, so make all its runs on one."
-            )
     terms = [(best.get(arm, arm), metric) for arm, metric in contrast.terms]
     columns = [_column(contrast, rows, arm, metric) for arm, metric in terms]
     paired = pd.concat(columns, axis=1, join="inner").sort_index().iloc[: looks[1]]
@@ -304,6 +298,16 @@ def contrast_values(contrast, rows, looks):
         )
     weights = list(contrast.terms.values())
     return (paired * weights).sum(axis=1) - contrast.offset
+
+
+def _check_backend(contrast, rows):
+    if "backend" in rows:
+        backends = rows.loc[rows["arm"].isin(contrast.arms), "backend"].dropna().unique()
+        if len(backends) > 1:
+            raise ValueError(
+                f"{contrast.name!r} would compare runs of {' and '.join(sorted(backends))}: a seed"
+                " does not do the same on both, so make all its runs on one."
+            )
 
 
 def _column(contrast, rows, arm, metric):
@@ -566,8 +570,7 @@ def power_table(claim, rows_of, looks_of):
         looks, least = looks_of(one.experiment), one.smallest
         try:
             rows = rows_of(one.experiment)
-            every = rows["seed"].max() + 1 if len(rows) else 0
-            spread = contrast_values(one, rows, (every, every)).std(ddof=1)
+            spread = contrast_values(one, rows, (len(rows), len(rows))).std(ddof=1)
         except ValueError:
             spread = np.nan
         effect = 0.0 if one.expected == "same" else 2 * least or UNIT

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from course.lab import ledger
+from course.lab import claims, ledger
 from course.publish.pdf import PublishError, find_browser, mathjax, print_pdf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,7 +110,8 @@ def contents(places):
 def lay_out(folder, repository="", root=ROOT):
     """Write the source of the site into an empty folder."""
     places = pages(root)
-    verdicts = {entry.claim.id: entry.verdict for entry in ledger.look_up()}
+    asked = (*claims.CLAIMS, *claims.FACTS)
+    verdicts = {entry.claim.id: entry.verdict for entry in ledger.look_up(asked=asked)}
     for place, source in places.items():
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)

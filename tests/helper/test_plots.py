@@ -58,34 +58,6 @@ def test_distributions_are_densities():
         assert np.sum(np.diff(x) * y[:-1]) == pytest.approx(1, abs=0.02)
 
 
-def test_masks_show_kept_as_black():
-    figure, axes = plots.panels()
-    mask = np.array([[1.0, 0.0], [0.0, 1.0]])
-    plots.masks(axes, mask, "rate 0.5")
-    image = axes.images[0]
-    assert image.cmap(image.norm(1.0))[:3] == (0, 0, 0) and image.cmap(image.norm(0.0))[:3] == (
-        1,
-        1,
-        1,
-    )
-    assert axes.get_xlabel() == "unit" and axes.get_title() == "rate 0.5"
-
-
-def test_calibration_of_a_calibrated_and_an_overconfident_predictor():
-    rng = np.random.default_rng(0)
-    confidence = rng.uniform(0.5, 1.0, 20_000)
-    probabilities = np.stack([confidence, 1 - confidence], axis=1)
-    honest = (rng.random(20_000) > confidence).astype(int)
-    figure, axes = plots.panels()
-    plots.calibration(
-        axes,
-        {"honest": (probabilities, honest), "coin": (probabilities, rng.integers(0, 2, 20_000))},
-    )
-    honest_line, coin_line = axes.lines[1:]
-    np.testing.assert_allclose(honest_line.get_ydata(), honest_line.get_xdata(), atol=0.04)
-    np.testing.assert_allclose(coin_line.get_ydata(), 0.5, atol=0.05)
-
-
 def test_intervals_mark_the_difference_that_matters():
     figure, axes = plots.panels()
     plots.intervals(
