@@ -69,7 +69,7 @@ from course.app import cli
 trial.TEMPLATES = sweep.TEMPLATES = Path(__file__).parent
 trial.PARAMETERS["tiny"] = {"dataset": "fashion_mnist", "seed": 0, "letter": "a", "folder": ""}
 arms = {"a": {}, "b": {"letter": "b"}}
-plan.EXPERIMENTS["tiny"] = catalogue.Experiment("?", arms, seeds=2, template="tiny")
+plan.EXPERIMENTS["tiny"] = catalogue.Experiment("?", arms, looks=(2, 4), template="tiny")
 if __name__ == "__main__":
     cli.app(prog_name="course")
 """
