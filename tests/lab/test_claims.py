@@ -47,8 +47,8 @@ def metrics_of(experiment, arm):
     trial = trial_of(experiment, arm)
     if trial.template == "exact":
         text = (TEMPLATES / "exact.ipynb").read_text(encoding="utf-8")
-        stored, _ = results.load(plan.trials("exact"))
-        return set(stored.columns) | set(re.findall(r'metrics\[\\"(\w+)\\"\]', text))
+        quoted = set(re.findall(r'\\"(\w+)\\"', text))
+        return quoted | {f"{name}_error" for name in quoted}  # some are made in a loop
     return set(chain.from_iterable(names_of(name) for name in ("final", *trial.measure)))
 
 

@@ -41,8 +41,8 @@ def old_rows(rekey, name):
 @pytest.fixture
 def old(rekey, tmp_path):
     """A folder of results with the tables and the run folders of the earlier version."""
-    folder = tmp_path / "rates"
-    rows = list(old_rows(rekey, "rates"))
+    folder = tmp_path / "learning rates"
+    rows = list(old_rows(rekey, "learning rates"))
     for number, row in enumerate(rows):
         place = folder / "runs" / row["key"]
         place.mkdir(parents=True)
@@ -68,7 +68,7 @@ def tables(folder):
 
 def test_old_results_are_found_again(rekey, old, monkeypatch, capsys):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    trials = plan.trials("rates", seeds=2)
+    trials = plan.trials("learning rates", seeds=2)
     before, history = tables(old)
     with pytest.raises(results.SweepError, match="earlier version .* results/rekey.py"):
         results.load(trials, old.parent)
@@ -126,7 +126,7 @@ def test_killed_between_two_writes_it_goes_on(rekey, old, monkeypatch, last):
 
 def test_a_row_that_is_not_what_its_key_says_is_refused(rekey, old, capsys):
     runs, _ = tables(old)
-    runs.loc[3, "parameters"] = runs.loc[3, "parameters"].replace('"epochs": 30', '"epochs": 31')
+    runs.loc[3, "parameters"] = runs.loc[3, "parameters"].replace('"epochs": 20', '"epochs": 21')
     runs.to_parquet(old / "runs.parquet")
     before = (old / "history.parquet").read_bytes()
     assert rekey.main([old]) == 1
@@ -140,7 +140,7 @@ def test_two_rows_of_one_trial_are_refused(rekey, old, capsys):
     """A default was part of the old key if it was spelled out."""
     runs, _ = tables(old)
     parameters = json.loads(runs.loc[0, "parameters"])
-    parameters["options"] |= {"depth": 2}
+    parameters["options"] |= {"placement": "before"}
     again = runs.loc[[0]].assign(
         key=rekey.old_key("train", parameters, "jax"), parameters=json.dumps(parameters)
     )

@@ -69,7 +69,7 @@ from course.app import cli
 trial.TEMPLATES = sweep.TEMPLATES = Path(__file__).parent
 trial.PARAMETERS["tiny"] = {"dataset": "fashion_mnist", "seed": 0, "letter": "a", "folder": ""}
 arms = {"a": {}, "b": {"letter": "b"}}
-plan.EXPERIMENTS["tiny"] = catalogue.Experiment("?", arms, seeds=2, template="tiny")
+plan.EXPERIMENTS["tiny"] = catalogue.Experiment("?", arms, looks=(2, 4), template="tiny")
 if __name__ == "__main__":
     cli.app(prog_name="course")
 """
@@ -608,7 +608,9 @@ def test_a_metric_never_overwrites_another_column(kept):
             results.collect(folder)
 
 
-@pytest.mark.parametrize("name", sorted(plan.EXPERIMENTS))
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(plan.EXPERIMENTS) if (results.RESULTS / name).is_dir()]
+)
 def test_the_results_of_every_experiment_can_be_shown(name, monkeypatch):
     """Also of the one that trains nothing, and so has none of the usual metrics."""
     monkeypatch.setenv("COLUMNS", "250")

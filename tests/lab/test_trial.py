@@ -17,7 +17,7 @@ from course.config import Config
 from course.lab import plan, trial
 from course.lab.trial import PARAMETERS, Trial, merged, option_defaults
 
-RESIDUAL = ["depth 40, residual"]
+RESIDUAL = ["residual, before, learning rate 0.0005"]
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def tensorflow(monkeypatch):
 def planned(*texts):
     """The trial of a residual network with these `-p`."""
     parameters = dict(experiments._parameter(text) for text in texts)
-    (only,) = plan.trials("depths", seeds=1, arms=RESIDUAL, parameters=parameters)
+    (only,) = plan.trials("placement", seeds=1, arms=RESIDUAL, parameters=parameters)
     return only
 
 
@@ -225,7 +225,7 @@ def test_numbers_are_written_as_one_likes():
     ],
 )
 def test_a_wrong_type_is_refused_in_one_sentence(text, words):
-    with pytest.raises(plan.PlanError, match=f"Arm 'depth 40, residual' cannot be run: {words}"):
+    with pytest.raises(plan.PlanError, match=f"Arm '{RESIDUAL[0]}' cannot be run: {words}"):
         planned(text)
 
 

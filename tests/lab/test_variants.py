@@ -2,6 +2,9 @@
 added it is the course's own network, and each addition does what it says.
 """
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import keras
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 
 from course import models, modes, training
-from course.lab import layers
+from course.lab import layers, many
 from course.lab.trial import TEMPLATES
 
 SMALL = {"dataset": "digits", "train_size": 400, "validation_size": 150, "epochs": 2, "width": 24}
@@ -183,3 +186,44 @@ def test_a_variant_is_trained_measured_and_told():
 def test_what_makes_no_sense_is_refused(parameters, message):
     with pytest.raises(ValueError, match=message):
         variables_of(**parameters)
+
+
+EVERYTHING = {
+    "norm": "dyt",
+    "depth": 3,
+    "residual": True,
+    "branch": "zero",
+    "survival": 0.7,
+    "rate": 0.4,
+    "drop_until": 5,
+    "label_smoothing": 0.1,
+    "weight_decay": 1.0,
+}
+
+
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND") != "jax", reason="on JAX: see below")
+def test_a_seed_beside_others_is_the_run_that_it_is_alone(monkeypatch):
+    variables, found = variables_of(**EVERYTHING), {}
+    for at_once in (True, False):
+        monkeypatch.setattr(many, "_can_be_vectorised", lambda *anything, now=at_once: now)
+        runs = many.runs(variables["trial"], [0, 3], model=variables["build_variant"])
+        found[at_once] = {one.seed: (run.history, run.best) for one, run, _ in runs}
+    for seed in (0, 3):
+        (history, best), (alone, best_alone) = found[True][seed], found[False][seed]
+        values = [
+            table[table["metric"] != "seconds"].sort_values(["epoch", "split", "mode", "metric"])
+            for table in (history, alone)
+        ]
+        np.testing.assert_allclose(values[0]["value"], values[1]["value"], atol=2e-4)
+        for one, other in zip(best, best_alone, strict=True):
+            np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+@pytest.mark.skipif(os.environ.get("KERAS_BACKEND") == "jax", reason="starts it")
+def test_on_jax():
+    pytest.importorskip("jax")
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", __file__, "-k", "beside or early"]
+    ran = subprocess.run(
+        command, env=os.environ | {"KERAS_BACKEND": "jax"}, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stdout[-3000:]
