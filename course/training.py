@@ -23,6 +23,9 @@ MAKERS = {  # of `OPTIMIZERS`
 }
 
 
+LOSS = "sparse_categorical_crossentropy"
+
+
 @dataclass
 class Run:
     """A training run: what its hooks see while it goes on, and what it leaves behind.
@@ -104,9 +107,28 @@ def build(config, data):
             layer.momentum = config.batch_norm_momentum
     if not model.compiled:  # a builder may choose its own loss and optimizer
         steps = config.epochs * (len(data.x_train) // config.batch_size)
-        loss = "sparse_categorical_crossentropy"
-        model.compile(optimizer(config, steps), loss=loss, metrics=["accuracy"])
+        model.compile(optimizer(config, steps), loss=LOSS, metrics=["accuracy"])
     return model
+
+
+def stop_before_softmax(model):
+    """Make a model put out logits, and its loss take them; `probabilities` are their softmax.
+
+    But for TensorFlow, Keras takes the loss of probabilities, and clips them at 1e-7: a network
+    that is quite wrong had no gradient. A loss of a builder's own stays, and the model as it is.
+    """
+    last = model.layers[-1]
+    if model.loss == LOSS and getattr(last, "activation", 0) is keras.activations.softmax:
+        last.activation = keras.activations.linear
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(model.optimizer, loss=loss, metrics=["accuracy"])
+    return model
+
+
+def probabilities(model, outputs):
+    """Of the outputs of a model that may stop before its softmax."""
+    stops = getattr(model.layers[-1], "activation", 0) is keras.activations.linear
+    return keras.ops.softmax(outputs) if stops else outputs
 
 
 def optimizer(config, steps):
@@ -237,7 +259,7 @@ def _engine(config, data):
     arm = config.model, repr((plain, data.input_shape, data.classes, len(data.x_train)))
     if arm not in _ENGINES:
         _ENGINES.clear()
-        engine = build(plain, data)
+        engine = stop_before_softmax(build(plain, data))
         x, y = data.x_train[: config.batch_size], data.y_train[: config.batch_size]
         # TensorFlow traces a step that makes variables twice, so the optimizer's and the metrics'
         # are made before it.
@@ -310,7 +332,8 @@ def _measure(run, measure_size):
     for split, (x, y) in splits.items():
         filled = np.pad(x, [(0, -len(x) % size), *[(0, 0)] * (x.ndim - 1)], mode="edge")
         outputs = [run.engine.predict_on_batch(part) for part in modes.parts(filled, size)]
-        measured = modes.scores(np.concatenate(outputs)[: len(x)], y)
+        outputs = probabilities(run.engine, np.concatenate(outputs)[: len(x)])
+        measured = modes.scores(keras.ops.convert_to_numpy(outputs), y)
         found += rows(run.epoch, split, "inference", measured)
     return found
 

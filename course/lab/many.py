@@ -136,11 +136,11 @@ class _Arm:
         import jax
 
         self.config, self.compiled = config, {}
-        self.model = training.build(config, images)
-        self.model.optimizer.build(self.model.trainable_variables)
-        self.moments = [np.array(variable.value) for variable in self.model.optimizer.variables]
-        loss = keras.losses.get(self.model.loss)
-        model, optimizer = self.model, self.model.optimizer
+        self.model = training.build(config, images)  # what is given back
+        model = training.stop_before_softmax(training.build(config, images))
+        optimizer, loss = model.optimizer, keras.losses.get(model.loss)
+        optimizer.build(model.trainable_variables)
+        self.moments = [np.array(variable.value) for variable in optimizer.variables]
 
         def step(state, batch, x, y):
             def objective(trained, other):
@@ -165,6 +165,7 @@ class _Arm:
 
             def sums(part):
                 outputs, _ = model.stateless_call(*state[:2], part[0], training=False)
+                outputs = training.probabilities(model, outputs)
                 chosen = jax.numpy.take_along_axis(outputs, part[1].clip(0)[:, None], axis=1)[:, 0]
                 losses = -jax.numpy.log(chosen.clip(keras.config.epsilon(), 1.0))
                 right = outputs.argmax(axis=1) == part[1]
