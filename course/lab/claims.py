@@ -26,7 +26,7 @@ from math import log2
 from course.lab.catalogue import EXPERIMENTS, arm_name, family
 from course.lab.verdict import Claim, Contrast
 
-REGISTERED = ""
+REGISTERED = "fc73b74"
 
 # The smallest difference that matters, by what is measured. "Is better than", "beats", "helps",
 # "improves", "costs" and "spoils" mean a difference beyond it, "the same" and "adds little" one
