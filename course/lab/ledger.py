@@ -1,5 +1,6 @@
 """The ledger: what the results in a folder say about every claim."""
 
+import json
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -47,7 +48,10 @@ class Entry:
 
     @property
     def said(self):
-        """The verdicts on both data sets."""
+        """The verdicts on both data sets; before it is measured, that of the first edition."""
+        earlier = first_edition().get(self.claim.id)
+        if self.missing and earlier:
+            return f"{self.verdict} yet (first edition: {earlier})"
         return f"{self.verdict}; on digits: {self.digits}" if self.digits else self.verdict
 
     @property
@@ -55,6 +59,20 @@ class Entry:
         """How many were judged, in words: of the contrast with fewest, and with most."""
         counts = sorted({len(finding.values) for finding in self.findings})
         return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+
+
+@cache
+def first_edition():
+    """The verdicts of the ledger's first edition by claim, which had other contrasts and runs.
+
+    Shown, as such, where this edition has no results yet.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    text = (results.RESULTS / "first_edition.json").read_text(encoding="utf-8")
+    return {line["id"]: line["verdict"] for line in json.loads(text)["ledger"]}
 
 
 def find(id):
@@ -299,7 +317,7 @@ def table(entries):
     Returns
     -------
     pandas.DataFrame
-        id, claim, source, verdict (on both data sets), tally, found (the number behind it: that of
+        id, claim, source, verdict (as `Entry.said`), tally, found (the number behind it: that of
         the first contrast, with its interval), seeds, scope. Those in `SHOWN` fit a line of 100
         columns, most of them.
     """
@@ -380,7 +398,7 @@ def report(entry):
     )
     above += f" Scope: {claim.scope}." if claim.scope else ""
     if entry.missing:
-        return above, f"Verdict: **{entry.verdict}**. {entry.missing}"
+        return above, f"Verdict: **{entry.said}**. {entry.missing}"
     return above, f"Verdict: **{entry.verdict}** ({entry.tally}; {entry.seeds} seeds). {why(entry)}"
 
 

@@ -111,7 +111,7 @@ def lay_out(folder, repository="", root=ROOT):
     """Write the source of the site into an empty folder."""
     places = pages(root)
     asked = (*claims.CLAIMS, *claims.FACTS)
-    verdicts = {entry.claim.id: entry.verdict for entry in ledger.look_up(asked=asked)}
+    verdicts = {entry.claim.id: entry.said for entry in ledger.look_up(asked=asked)}
     for place, source in places.items():
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)

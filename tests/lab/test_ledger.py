@@ -361,7 +361,21 @@ def test_the_table_has_every_claim_and_says_what_is_not_measured(tmp_path):
         assert re.search(rf"^ {re.escape(id)} .*not measured", shown.output, re.MULTILINE), id
     table = ledger.table(ledger.look_up(tmp_path))
     assert list(table["id"]) == [claim.id for claim in claims.CLAIMS]
-    assert set(table["verdict"]) == {"not measured"}
+    earlier = ledger.first_edition()
+    assert 40 < len(earlier) < len(IDS)
+    for id, verdict_shown in zip(table["id"], table["verdict"], strict=True):
+        shown_as = f"not measured yet (first edition: {earlier.get(id)})"
+        assert verdict_shown == (shown_as if id in earlier else "not measured"), id
+
+
+def test_what_is_measured_does_not_speak_of_the_first_edition(stored):
+    known = replace(TREATED, id="depth")
+    (entry,) = ledger.look_up(asked=[known])
+    assert entry.said == "not measured yet (first edition: does not hold)"
+    assert f"Verdict: **{entry.said}**. There are no results" in ledger.report(entry)[1]
+    stored["made up"] = rows(treated=0.3)
+    (entry,) = ledger.look_up(asked=[known])
+    assert entry.said == "holds" and "first edition" not in ledger.report(entry)[1]
 
 
 def test_an_unknown_claim_gets_one_clear_sentence(tmp_path):
@@ -534,11 +548,11 @@ def links(path):
     return re.findall(rf"\]\({re.escape(LEDGER)}#([^)\s]+)\)", text)
 
 
-def test_lessons_link_to_claims_that_exist_and_every_claim_is_linked_from_one():
+def test_lessons_link_only_to_claims_that_exist():
     found = {path.stem: links(path) for path in LESSONS if path.name != LEDGER}
+    assert sum(map(len, found.values())) > 50
     for lesson, ids in found.items():
         assert set(ids) <= set(IDS), lesson
-    assert set(IDS) - {id for ids in found.values() for id in ids} == set()
 
 
 def test_each_claim_has_its_heading_and_verdict_in_the_lesson():
@@ -552,4 +566,16 @@ def test_each_claim_has_its_heading_and_verdict_in_the_lesson():
     )
     _, *parts = re.split(r"^### ", shown, flags=re.MULTILINE)
     assert sorted(part.splitlines()[0] for part in parts) == sorted(IDS)
-    assert all("Verdict: **" in part for part in parts)
+    said = {
+        entry.claim.id: entry.said if entry.missing else entry.verdict
+        for entry in ledger.look_up(asked=(*claims.CLAIMS, *claims.FACTS))
+    }
+    for part in parts:
+        id = part.splitlines()[0]
+        assert f"Verdict: **{said[id]}**" in part, f"{id}: execute the lesson again"
+    pictures_shown = [one for one in outputs if "image/png" in one.get("data", {})]
+    measured = [id for id in said if "not measured" not in said[id]]
+    alts = " ".join(one["metadata"]["image/png"]["alt"] for one in pictures_shown)
+    assert re.findall(r"Contrasts of the claim (\S+)", alts) == [
+        part.splitlines()[0] for part in parts if part.splitlines()[0] in measured
+    ]
