@@ -5,7 +5,6 @@ killed, and whenever, the next sweep computes what is missing and nothing else. 
 execution puts each run down itself (`course.lab.record.save`), so all workers must see the folder.
 """
 
-import asyncio
 import errno
 import hashlib
 import json
@@ -60,6 +59,7 @@ KERNEL_DEFAULTS = {
     ),  # or the first run takes three quarters of a GPU's memory from the others
 }
 LEFT_TO_THE_USER = ("JAX_PLATFORMS", "JAX_COMPILATION_CACHE_DIR")
+LOOK_SECONDS = 0.5
 KERNEL_DEATHS = 3  # how often the kernel of a run may die before its runs count as failed
 KERNEL_START_SECONDS = 300  # on a busy machine
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
@@ -410,8 +410,6 @@ def _orders(trials, folder, workers, token):
 
 def _carry_out(client, orders, missing, folder, tell):
     """Have orders executed, and tell of each run as soon as its folder is there."""
-    from distributed import wait
-
     futures = {
         client.submit(execute, order, key=f"{order.name}-{uuid4().hex}", pure=False): order
         for order in orders
@@ -424,9 +422,7 @@ def _carry_out(client, orders, missing, folder, tell):
                 tell(waiting.pop(key), None)
 
     while futures:
-        # Dask's own exception of this name is not Python's in every version.
-        with suppress(TimeoutError, asyncio.TimeoutError):
-            wait(futures, timeout=1, return_when="FIRST_COMPLETED")
+        time.sleep(LOOK_SECONDS)  # not Dask's `wait`: each call of it costs more than it saves
         finished = [future for future in futures if future.done()]
         look()
         for future in finished:

@@ -1,0 +1,150 @@
+"""A claim of one's own: asked, refused in a sentence, judged by the rule; and the poster."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from course.lab import ledger, own, plan, poster, results
+from course.lab.own import Question, QuestionError
+
+GOOD = {
+    "sentence": "Dropout helps more than batch norm does.",
+    "arms": {"dropout": {"options": {"rate": 0.5}}, "batch norm": {"options": {"norm": "batch"}}},
+    "minus": ("dropout", "batch norm"),
+    "metric": "best_test_loss",
+    "expected": "lower",
+    "smallest": 0.02,
+    "seeds": 4,
+    "common": {"dataset": "digits", "train_size": 100, "validation_size": 50, "epochs": 1},
+}
+FILE = """
+from course.lab.own import Question
+
+mine = Question(
+    "Dropout helps a small network.",
+    arms={"dropout": {"options": {"width": 8, "rate": 0.5}}, "plain": {"options": {"width": 8}}},
+    minus=("dropout", "plain"),
+    metric="best_test_loss", expected="lower", smallest=0.02, seeds=2,
+    common={"dataset": "digits", "train_size": 100, "validation_size": 50, "epochs": 1},
+)
+"""
+
+
+@pytest.fixture(autouse=True)
+def experiments_stay(monkeypatch):
+    monkeypatch.setattr(plan, "EXPERIMENTS", dict(plan.EXPERIMENTS))
+
+
+@pytest.fixture
+def losses(monkeypatch):
+    """Made-up test losses by arm: a function of the seed; and the seeds that were run."""
+    made, run = {"dropout": lambda seed: 0.3, "batch norm": lambda seed: 0.5}, []
+
+    def load(trials, out):
+        rows = [
+            {"arm": one.arm, "seed": one.seed, "backend": "jax", "best_loss": 0.4}
+            | {"best_test_loss": made[one.arm](one.seed)}
+            for one in trials
+        ]
+        return pd.DataFrame(rows), None
+
+    monkeypatch.setattr(results, "load", load)
+    return made, run, lambda trials, out: run.append([one.seed for one in trials])
+
+
+def test_it_is_judged_by_the_rule_of_the_ledger(losses):
+    made, run, runner = losses
+    entry = Question(**GOOD).run(run=runner)
+    assert (entry.verdict, entry.tally) == ("holds", "1 of 1 supported")
+    assert run == [[0, 0, 1, 1, 2, 2, 3, 3]], "settled at the first look: no second"
+    made["batch norm"] = lambda seed: 0.3 + 0.1 * (seed % 2)
+    entry = Question(**GOOD).run(run=runner)
+    assert entry.findings[0].look == 2 and len(entry.findings[0].values) == 8
+    assert sorted(set(run[-1])) == list(range(8))
+    assert Question(**GOOD | {"expected": "higher"}).run(run=runner).verdict == "does not hold"
+
+
+def test_the_power_is_of_a_pilot_with_seeds_of_its_own(losses):
+    made, run, runner = losses
+    made["batch norm"] = lambda seed: 0.3 + 0.1 * (seed % 2)
+    (line,) = Question(**GOOD).power(run=runner).to_dict("records")
+    assert set(run[0]) == set(own.PILOT) and min(own.PILOT) >= 1_000
+    assert line["spread"] == pytest.approx(np.std([0, 0.1, 0, 0.1], ddof=1))
+    assert 0 < line["first look"] < line["second look"] < 1
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"expected": "hihger"}, "Did you mean 'higher'"),
+        ({"minus": ("dropout", "batchnorm")}, "Did you mean 'batch norm'"),
+        ({"minus": "dropout"}, "names of two arms"),
+        ({"metric": "best_test_lost"}, "Did you mean 'best_test_loss'"),
+        ({"smallest": -1}, "smallest is -1"),
+        ({"seeds": 1}, "seeds is 1"),
+        ({"arms": GOOD["arms"] | {"dropout": {"epoch": 3}}}, "Did you mean 'epochs'"),
+        ({"arms": GOOD["arms"] | {"dropout": {"options": {"rat": 3}}}}, "Did you mean 'rate'"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_a_sentence(change, sentence):
+    with pytest.raises(QuestionError, match=f"This claim cannot be asked.*{re.escape(sentence)}"):
+        Question(**GOOD | change)
+
+
+def test_a_file_is_read_and_a_mistake_in_it_is_named(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(FILE)
+    assert own.read(path).sentence == "Dropout helps a small network."
+    for text, sentence in (
+        ("x = 1", "holds no questions; give one"),
+        (FILE + "other = mine.__class__(**vars(mine))", "holds 2 questions"),
+        ("mine = Question(", "line 1: "),
+        ("1 / 0", "ends in ZeroDivisionError"),
+        (FILE.replace('"lower"', '"lowr"'), "Did you mean 'lower'"),
+    ):
+        path.write_text(text)
+        with pytest.raises(QuestionError, match=re.escape(sentence)):
+            own.read(path)
+    with pytest.raises(QuestionError, match="cannot be read: No such file"):
+        own.read(tmp_path / "none.py")
+
+
+def test_it_runs(tmp_path):
+    (tmp_path / "mine.py").write_text(FILE)
+    entry = own.read(tmp_path / "mine.py").run(tmp_path, workers=1)
+    assert entry.findings[0].contrast.name == "dropout - plain (best test loss)"
+    assert len(entry.findings[0].values) in (2, 4) and entry.verdict in poster.ORDER
+
+
+# The poster
+# ------------------------------------------------------------------------------------------
+
+
+def test_every_claim_that_is_measured_is_on_the_poster(tmp_path):
+    entries = ledger.look_up()
+    measured = [entry for entry in entries if entry.findings]
+    (axes,) = poster.poster(entries).axes[:1]
+    assert len(axes.get_yticks()) == len(measured) >= 9
+    order = [poster.ORDER.index(entry.verdict) for entry in measured]
+    assert all(0 <= place < len(poster.ORDER) - 1 for place in order)
+    left = len(entries) - len(measured)
+    assert (f"{left} claims more" in axes.get_title()) == (left > 0)
+    svg, pdf = poster.save(entries, tmp_path)
+    assert pdf.read_bytes().startswith(b"%PDF")
+    text = svg.read_text(encoding="utf-8")
+    assert f"All {len(entries)} claims of the ledger" in text, "for those who cannot see it"
+    assert all(f"{entry.claim.id}: {entry.verdict}" in poster.alt(entries) for entry in entries)
+
+
+def test_a_contrast_is_drawn_on_the_side_of_its_claim(losses):
+    made, _, runner = losses
+    axes = [
+        poster.poster([Question(**GOOD | {"expected": word}).run(run=runner)]).axes[0]
+        for word in ("lower", "higher")
+    ]
+    ends = [
+        [line.get_xdata()[0] for line in one.lines if line.get_marker() != "None"] for one in axes
+    ]
+    assert ends[0][0] == pytest.approx(10) and ends[1][0] == pytest.approx(-10)
