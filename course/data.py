@@ -68,10 +68,8 @@ class Data:
             x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
             _check(x, y, self.classes, part)
             if x.shape[1:] != self.input_shape:
-                raise ValueError(
-                    f"The {part} images have shape {x.shape[1:]}, the train images"
-                    f" {self.input_shape}."
-                )
+                shapes = f"{x.shape[1:]}, the train images {self.input_shape}"
+                raise ValueError(f"The {part} images have shape {shapes}.")
             for field, array in ((f"x_{part}", x), (f"y_{part}", y)):
                 view = array.view()  # the caller's own array stays writeable
                 view.flags.writeable = False
@@ -88,10 +86,8 @@ class Data:
         return len(self.class_names)
 
     def __repr__(self):
-        counts = (
-            f"{len(self.x_train):,} training, {len(self.x_validation):,} validation,"
-            f" {len(self.x_test):,} test"
-        )
+        parts = {"training": self.x_train, "validation": self.x_validation, "test": self.x_test}
+        counts = ", ".join(f"{len(x):,} {part}" for part, x in parts.items())
         shape = "x".join(map(str, self.input_shape))
         return f"Data({self.name}: {counts} images of {shape}, {self.classes} classes)"
 

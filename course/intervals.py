@@ -103,8 +103,6 @@ def paired_interval(treatment, control, confidence=0.95):
     """
     treatment, control = np.asarray(treatment, dtype=float), np.asarray(control, dtype=float)
     if treatment.shape != control.shape:
-        raise ValueError(
-            f"Pairs need one value a seed on both sides; got shapes {treatment.shape} and"
-            f" {control.shape}."
-        )
+        shapes = f"{treatment.shape} and {control.shape}"
+        raise ValueError(f"Pairs need one value a seed on both sides; got shapes {shapes}.")
     return mean_interval(treatment - control, confidence)

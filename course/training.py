@@ -21,8 +21,6 @@ MAKERS = {  # of `OPTIMIZERS`
     "adamw": partial(keras.optimizers.AdamW, weight_decay=0.1),
     "sgd": keras.optimizers.SGD,
 }
-
-
 LOSS = "sparse_categorical_crossentropy"
 
 
@@ -230,7 +228,8 @@ def train(
                     hook.step_done(run)
             _copy_state(run.engine, run.model)
             run.epoch = epoch
-            run.rows += _logged(run, logs)
+            means = {name: np.mean([log[name] for log in logs]) for name in ("loss", "accuracy")}
+            run.rows += rows(epoch, "train", "training", means | {"seconds": run.seconds})
             if epoch % measure_every == 0 or epoch == config.epochs:
                 run.rows += _measure(run, measure_size)
             for hook in hooks:
@@ -311,19 +310,11 @@ def _step(run, batch):
     return log
 
 
-def _logged(run, logs):
-    """What Keras logged over an epoch, as rows of the history."""
-    means = {name: np.mean([log[name] for log in logs]) for name in ("loss", "accuracy")}
-    return rows(run.epoch, "train", "training", means | {"seconds": run.seconds})
-
-
 def _measure(run, measure_size):
     """Loss and accuracy in inference mode, as rows of the history."""
     data = run.data
-    splits = {
-        "train": (data.x_train[:measure_size], data.y_train[:measure_size]),
-        "validation": (data.x_validation, data.y_validation),
-    }
+    train = data.x_train[:measure_size], data.y_train[:measure_size]
+    splits = {"train": train, "validation": (data.x_validation, data.y_validation)}
     # All parts have one size, the last one filled up: each shape would be compiled anew. Compiled
     # once for all epochs and seeds of an arm, it soon repays what the direct call of `predict`
     # saves.
@@ -351,15 +342,9 @@ class Progress(Hook):
 
     def begin(self, run):
         steps = len(run.data.x_train) // run.config.batch_size
-        self.bar = tqdm(
-            total=run.config.epochs * steps,
-            initial=run.epoch * steps,
-            desc="training",
-            unit="step",
-            leave=False,
-            file=sys.stdout,
-            disable=self.how in ("0", "lines"),
-        )
+        count = {"total": run.config.epochs * steps, "initial": run.epoch * steps, "unit": "step"}
+        look = {"desc": "training", "leave": False, "file": sys.stdout}
+        self.bar = tqdm(**count, **look, disable=self.how in ("0", "lines"))
 
     def step_done(self, run):
         self.bar.update()
@@ -387,8 +372,6 @@ class Recorder(Hook):
         Record every so many steps, and before the first; None records nothing.
     """
 
-    LAYERS = ("dense", "conv", "norm", "activation")
-
     def __init__(self, every):
         if every:
             check_count("record_every", every)
@@ -399,11 +382,10 @@ class Recorder(Hook):
             return
         if run.epoch:
             raise ValueError(
-                "This training goes on from a checkpoint, which does not hold the statistics"
-                " recorded before: leave out record_every, or remove the checkpoint."
+                "A checkpoint has no statistics: leave out record_every, or remove the checkpoint."
             )
-        model = run.engine
-        self.layers = [layer for layer in model.layers if layer.name.split("_")[0] in self.LAYERS]
+        model, kinds = run.engine, ("dense", "conv", "norm", "activation")
+        self.layers = [layer for layer in model.layers if layer.name.split("_")[0] in kinds]
         self.watched = keras.Model(model.input, [layer.output for layer in self.layers])
         self.record(run)
 

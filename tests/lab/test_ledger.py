@@ -217,7 +217,11 @@ def test_the_second_look_is_of_what_the_first_one_did_not_settle(stored):
     stored["made up"] = rows(seeds=3, treated=0.3)
     assert wanted(TREATED) == {"made up": {"plain": 3, "treated": 3}} | twin
     # One contrast is refuted, and with it the claim: the other one may stay open.
-    stored["made up"] = rows(seeds=3, treated=uneven).assign(accuracy=lambda t: 0.5 + t["loss"])
+    worse = rows(seeds=3, treated=uneven)
+    worse.loc[worse["arm"] == "treated", "accuracy"] = 0.5
+    stored["made up"] = worse
+    (entry,) = ledger.look_up(asked=[TREATED])
+    assert entry.tally == "1 of 2 refuted, 1 open"
     assert wanted(TREATED)["made up"] == {"plain": 3, "treated": 3}
     # Of a control that is not settled, too.
     stored["made up"] = rows(seeds=3, treated=uneven)
@@ -353,6 +357,16 @@ def test_the_ledger_fits_a_hundred_columns(monkeypatch, stored):
     assert TREATED.sentence not in shown.output
 
 
+@pytest.mark.parametrize("commit", ["abc1234", ""])
+def test_the_ledger_names_the_commit_of_its_registration(monkeypatch, stored, commit):
+    monkeypatch.setattr(claims, "CLAIMS", [TREATED])
+    monkeypatch.setattr(claims, "FACTS", [])
+    monkeypatch.setattr(claims, "REGISTERED", commit)
+    shown = " ".join(ask().output.split())
+    assert ("were fixed in commit abc1234, before" in shown) == bool(commit)
+    assert ("were fixed" in shown) == bool(commit)
+
+
 def test_the_table_has_every_claim_and_says_what_is_not_measured(tmp_path):
     shown = ask("--out", tmp_path)
     assert shown.exit_code == 0, shown.output
@@ -456,17 +470,46 @@ def test_all_goes_on_to_the_second_look(tmp_path, monkeypatch, swept, stored):
     assert {trial.seed for trial in swept["made up"]} == {0, 1}, "none, with a number of one's own"
 
 
-def test_every_claim_is_measured():
-    entries = [*ledger.look_up(), *ledger.look_up(asked=claims.FACTS)]
-    wrong = {entry.claim.id: entry.missing for entry in entries if entry.verdict not in VERDICTS}
-    assert not wrong
-    few = [
-        (entry.claim.id, finding.contrast.name)
-        for entry in entries
-        for finding in entry.findings + entry.controls
-        if finding.look == 0
-    ]
-    assert not few, "fewer seeds than planned"
+def unfinished(asked):
+    """Of the experiments that some claims ask of: those that the ledger wants more runs of."""
+    return {
+        trials[0].experiment
+        for trials in ledger.next_trials(asked=asked)
+        if results.computed_nowhere(trials, results.RESULTS)
+    }
+
+
+def wrongly_judged(entries, unfinished):
+    """What is wrong with the entries of a ledger, some experiments of which lack runs."""
+    for entry in entries:
+        asked = {one.experiment for one in entry.claim.contrasts + entry.claim.controls}
+        if entry.missing and not asked & unfinished:
+            yield f"{entry.claim.id} has all its runs, and cannot be judged: {entry.missing}"
+        if re.search("diverged|two backends|twice", entry.missing):
+            yield f"{entry.claim.id}: {entry.missing}"
+        if not entry.missing and entry.verdict not in VERDICTS:
+            yield f"{entry.claim.id} is said to be {entry.verdict!r}"
+        for finding in entry.findings + entry.controls:
+            if finding.look == 0 and finding.contrast.experiment not in unfinished:
+                yield f"{entry.claim.id}, {finding.contrast.name}: fewer seeds than planned"
+
+
+def test_every_claim_is_measured_or_its_runs_are_missing():
+    asked = (*claims.CLAIMS, *claims.FACTS)
+    assert not list(wrongly_judged(ledger.look_up(asked=asked), unfinished(asked)))
+
+
+def test_what_is_wrong_with_a_ledger_is_noticed(stored):
+    def wrong(unfinished=()):
+        return " ".join(wrongly_judged(ledger.look_up(asked=[TREATED]), set(unfinished)))
+
+    assert "has all its runs, and cannot be judged" in wrong() and not wrong(["made up"])
+    stored["made up"] = rows(seeds=2, treated=0.3)
+    assert "fewer seeds than planned" in wrong() and not wrong(["made up"])
+    stored["made up"] = rows(seeds=3, treated=float("nan"))
+    assert "diverged" in wrong(["made up"])
+    stored["made up"] = rows(seeds=3, treated=0.3)
+    assert not wrong()
 
 
 # The picture

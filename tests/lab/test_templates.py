@@ -74,13 +74,19 @@ def test_form(name):
     assert one.parameters == parameters | {"seed": 0}
 
 
-@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "train"])
-def test_by_hand_a_template_is_an_arm_of_its_experiment(name):
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_by_hand_a_template_trains_the_network_of_an_arm(name):
     (cell,) = [cell for cell in cells(name) if "parameters" in cell.metadata.get("tags", ())]
     variables = {}
     exec(cell.source, variables)
     by_hand = Trial.from_dict({"template": name} | variables["parameters"])
-    assert by_hand.setting in {one.setting for one in plan.trials(name, seeds=1)}
+    planned = [
+        (one.own, one.config.options)
+        for key, experiment in plan.EXPERIMENTS.items()
+        if experiment.template == name
+        for one in plan.trials(key, seeds=1)
+    ]
+    assert (by_hand.own, by_hand.config.options) in planned
 
 
 def test_only_what_decides_a_run_is_part_of_its_key(tmp_path, monkeypatch):

@@ -257,6 +257,13 @@ def show_ledger(out):
         widths = dict(zip(table, WIDTHS, strict=True))
         options = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}
         console.print(rich_table(table, title, widths, **options))
+    if claims.REGISTERED:
+        console.print(
+            f"The claims and the arms were fixed in commit {claims.REGISTERED}, before their runs;"
+            " E1 to E8 are judged on earlier ones.",
+            markup=False,
+            highlight=False,
+        )
 
 
 def show_power(claim, seeds):
