@@ -15,6 +15,7 @@ BY_ID = {claim.id: claim for claim in (*CLAIMS, *FACTS)}
 NOT_MEASURED = "not measured"
 TWIN = "{} digits"  # the same experiment on the second data set
 UNSETTLED = ("open", "holds" + intervals.PERHAPS, verdict.NOT_TESTED)  # want a second look
+COLUMNS = ["id", "claim", "source", "verdict", "tally", "found", "seeds", "scope"]
 SHOWN = ["id", "verdict", "tally", "found", "scope"]  # of `table`, where there is little room
 
 
@@ -102,11 +103,23 @@ def look_up(out=results.RESULTS, asked=CLAIMS):
     rows_of = cache(partial(_rows, out=out))
     entries = []
     for claim in asked:
-        found, twin = entry(claim, rows_of), twin_of(claim)
-        second = entry(twin, rows_of) if twin else found
+        found, twin = _planned(entry(claim, rows_of)), twin_of(claim)
+        second = _planned(entry(twin, rows_of)) if twin else found
         measured = twin and not (found.missing or second.missing)
         entries.append(replace(found, digits=second.verdict) if measured else found)
     return entries
+
+
+def _planned(found):
+    """The entry itself, if all its contrasts have the seeds of their first look; else it waits."""
+    for finding in found.findings + found.controls:
+        if finding.look == 0:
+            there, planned = len(finding.values), looks_of(finding.contrast.experiment)[0]
+            missing = (
+                f"{finding.contrast.name!r} has {there} of the {planned} seeds of its first look."
+            )
+            return Entry(found.claim, (), (), NOT_MEASURED, missing=missing)
+    return found
 
 
 def _rows(name, out):
@@ -321,7 +334,7 @@ def table(entries):
         the first contrast, with its interval), seeds, scope. Those in `SHOWN` fit a line of 100
         columns, most of them.
     """
-    return pd.DataFrame(
+    lines = [
         {
             "id": entry.claim.id,
             "claim": entry.claim.sentence,
@@ -333,7 +346,8 @@ def table(entries):
             "scope": entry.claim.scope,
         }
         for entry in entries
-    )
+    ]
+    return pd.DataFrame(lines, columns=COLUMNS)
 
 
 def details(entry):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from course.lab import claims, ledger
+from course.lab import claims, ledger, poster
 from course.publish.pdf import PublishError, find_browser, mathjax, print_pdf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +24,18 @@ TITLE = "Batch normalization and dropout"
 GUIDES = ("cheat_sheet", "teaching", "grading")  # the order in the contents
 TO_ADD = ("CONTRIBUTING.md", "notebooks/STYLE.md")
 SHEET = "docs/cheat_sheet.md"
+POSTER = "docs/poster.md"  # which is drawn, and in no folder
+POSTER_PAGE = """# All claims on one page
+
+What the ledger found, from [its lesson](../notebooks/11_the_ledger.ipynb). To the right of the grey
+band a contrast supports its claim, by more than the smallest difference that matters.
+
+<p class="screen">To print: <a href="../_static/ledger.pdf">PDF</a>.</p>
+
+```{{image}} ../_static/ledger.svg
+:alt: {alt}
+```
+"""
 LINK = re.compile(r"\]\(([^)\s#]+)(#[^)\s]*)?\)")
 GITHUB = "https://github.com/"
 PAPER = '\n<p class="screen">On paper: <a href="cheat_sheet.pdf">two pages, PDF</a>.</p>\n'
@@ -94,7 +106,7 @@ def contents(places):
     parts = {
         "Lessons": [place for place in places if re.match(r"notebooks/\d", place)],
         "Exercises": [place for place in places if place.startswith("exercises/")],
-        "To look things up": [place for place in places if place == SHEET],
+        "To look things up": [*(place for place in places if place == SHEET), POSTER],
         "To teach with": [
             place for place in places if place.startswith("docs/") and place != SHEET
         ],
@@ -132,7 +144,10 @@ def lay_out(folder, repository="", root=ROOT):
             copy = folder / linked.relative_to(root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(linked, copy)
-    (folder / "_static").mkdir()
+    entries = ledger.look_up()
+    poster.save(entries, folder / "_static")
+    page = POSTER_PAGE.format(alt=poster.alt(entries))
+    (folder / POSTER).write_text(page, encoding="utf-8")
     (folder / "_static" / "mathjax.js").write_text(mathjax(), encoding="utf-8")
     for name in SETTINGS["html_css_files"] + SETTINGS["html_js_files"]:
         shutil.copy(Path(__file__).with_name(name), folder / "_static")

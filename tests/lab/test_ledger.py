@@ -505,7 +505,7 @@ def test_what_is_wrong_with_a_ledger_is_noticed(stored):
 
     assert "has all its runs, and cannot be judged" in wrong() and not wrong(["made up"])
     stored["made up"] = rows(seeds=2, treated=0.3)
-    assert "fewer seeds than planned" in wrong() and not wrong(["made up"])
+    assert "2 of the 3 seeds" in wrong() and not wrong(["made up"])
     stored["made up"] = rows(seeds=3, treated=float("nan"))
     assert "diverged" in wrong(["made up"])
     stored["made up"] = rows(seeds=3, treated=0.3)

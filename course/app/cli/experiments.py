@@ -176,6 +176,12 @@ def claims(
             "--all", help="Run all experiments of the ledger: overnight, or on a cluster."
         ),
     ] = False,
+    file: Annotated[
+        Path | None, typer.Option(help="A claim of your own: see course/lab/own.py.")
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option(help="Folder for the poster of all claims, as SVG and PDF.")
+    ] = None,
     dataset: Dataset = None,
     seeds: Annotated[int | None, typer.Option(help="How many repetitions.")] = None,
     workers: Workers = None,
@@ -189,6 +195,15 @@ def claims(
     with explained():
         if everything:
             run_ledger(kept, dataset, seeds, workers, scheduler)
+        if file:
+            ask_own(file, out or results.RESULTS / "live", workers, scheduler)
+            return
+        if draw:
+            from course.lab import poster
+
+            paths = poster.save(ledger.look_up(kept), draw)
+            console.print(f"The poster: {', '.join(map(str, paths))}", markup=False)
+            return
         if claim is None:
             show_ledger(kept)
             return
@@ -214,6 +229,32 @@ def claims(
         for text in (ledger.why(entry), asked.known):
             if text:
                 console.print(text, markup=False)
+
+
+def ask_own(file, out, workers, scheduler):
+    """Plan, run and judge a claim of one's own, and draw it."""
+    from course import plots
+    from course.lab import ledger, own
+
+    question = own.read(file)
+    console.print(question.sentence, markup=False)
+
+    def run(trials, out):
+        outcome = run_sweep(trials, out, workers, scheduler)
+        if outcome.failed:
+            raise typer.Exit(1)
+
+    show_power(question.claim, question.seeds, question.power(out, run=run))
+    entry = question.run(out, run=run)
+    if entry.missing:
+        raise own.QuestionError(entry.missing)
+    console.print(rich_table(ledger.details(entry), question.name))
+    console.print(f"Verdict: {entry.verdict} ({entry.tally}).", style="bold", markup=False)
+    figure, axes = plots.panels(height=3)
+    question.draw(axes, entry)
+    picture = file.with_suffix(".svg")
+    figure.savefig(picture, metadata={"Title": question.sentence, "Date": None})
+    console.print(f"Drawn in {picture}.", markup=False)
 
 
 def run_ledger(out, dataset, seeds, workers, scheduler):
@@ -266,11 +307,13 @@ def show_ledger(out):
         )
 
 
-def show_power(claim, seeds):
+def show_power(claim, seeds, table=None):
     """Print what so many seeds can find, by the spreads of the results that are kept."""
     from course.lab import ledger
 
-    table = ledger.power(claim, lambda name: (seeds, 2 * seeds)).set_index("contrast")
+    if table is None:
+        table = ledger.power(claim, lambda name: (seeds, 2 * seeds))
+    table = table.set_index("contrast")
     table.columns = ["spread", "effect", f"{seeds} seeds", f"{2 * seeds} seeds", "90 % at"]
     shown = table.map("{:.3g}".format).replace({"nan": "?", "inf": "no 1,000"}).reset_index()
     console.print(
