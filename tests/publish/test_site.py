@@ -331,13 +331,14 @@ def test_a_file_that_is_linked_to_can_be_downloaded(small, tmp_path):
 
 
 def test_where_no_browser_is_the_sheet_on_paper_is_not_promised(small, tmp_path, monkeypatch):
+    (entry,) = ledger.look_up(asked=[ledger.find("formula")])
     for browser_found, promised in ((None, False), ("chromium", True)):
         monkeypatch.setattr(site, "find_browser", lambda found=browser_found: found)
         folder = tmp_path / str(promised)
         folder.mkdir()
         site.lay_out(folder, root=small)
         text = (folder / site.SHEET).read_text()
-        assert "#formula): *holds*" in text and ("cheat_sheet.pdf" in text) == promised
+        assert f"#formula): *{entry.said}*" in text and ("cheat_sheet.pdf" in text) == promised
 
 
 def test_other_files_are_not_replaced(tmp_path):
