@@ -316,7 +316,7 @@ def synchronise(options):
     # An environment that works is kept, also when this run.py was started with another Python.
     interpreter = python if ready else find_python()
     if not ready:
-        print("Setting up, once (about 400 MB to download) ...", file=sys.stderr)
+        print("Setting up, once (about 600 MB to download) ...", file=sys.stderr)
         if shutil.disk_usage(ROOT).free < SPACE_NEEDED:
             stop("the disk is too full; the set-up needs 3 GB: free some and run this again.")
     uv = find_uv(ready or interpreter)

@@ -42,11 +42,17 @@ def test_a_run_is_trained_and_described_on_pytorch():
 
 
 def test_the_package_never_names_a_backend():
-    """`keras` and `keras.ops` only: the course runs on any backend."""
+    """`keras` and `keras.ops` only: the course runs on any backend.
+
+    But for many seeds at once, which JAX alone can do, and which imports it when it is the backend.
+    """
     sources = sorted((ROOT / "course").rglob("*.py"))
     assert sources
     for source in sources:
+        at_once = source.relative_to(ROOT).as_posix() == "course/lab/many.py"
         for line in source.read_text(encoding="utf-8").splitlines():
+            if at_once and line.startswith(" ") and line.strip() == "import jax":
+                continue
             assert not line.strip().startswith(
                 (
                     "import tensorflow",

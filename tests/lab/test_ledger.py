@@ -360,7 +360,7 @@ def test_the_ledger_fits_a_hundred_columns(monkeypatch, stored):
 @pytest.mark.parametrize("commit", ["abc1234", ""])
 def test_the_ledger_names_the_commit_of_its_registration(monkeypatch, stored, commit):
     monkeypatch.setattr(claims, "CLAIMS", [TREATED])
-    monkeypatch.setattr(claims, "FACTS", [])
+    monkeypatch.setattr(claims, "FACTS", [VANISHES])
     monkeypatch.setattr(claims, "REGISTERED", commit)
     shown = " ".join(ask().output.split())
     assert ("were fixed in commit abc1234, before" in shown) == bool(commit)

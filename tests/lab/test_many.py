@@ -71,6 +71,22 @@ class TestOnJax:
         losses = [together[seed][0]["value"].iloc[-1] for seed in SEEDS]
         assert len(set(losses)) == len(SEEDS), "seeds differ"
 
+    def test_a_saturated_network_learns_at_once_as_it_does_alone(self, monkeypatch):
+        """Each residual block doubles the variance: the softmax has one class, often a wrong one.
+
+        Steps from probabilities, which Keras clips, left the loss of the last epoch at about 5.
+        """
+        deep = {"width": 64, "depth": 20, "residual": True, "norm": "batch"}
+        trial = Trial.from_dict(SMALL | {"options": deep, "epochs": 5})
+        together, alone = (trained(trial, at_once, monkeypatch) for at_once in (True, False))
+        for seed in SEEDS:
+            losses = [
+                found[seed][0].query("mode == 'training' and metric == 'loss'")["value"].to_numpy()
+                for found in (together, alone)
+            ]
+            np.testing.assert_allclose(*losses, rtol=1e-2)
+            assert losses[0][0] > 5 and losses[0][-1] < 1
+
     def test_a_killed_part_goes_on_where_it_was(self, monkeypatch, tmp_path):
         trial = Trial.from_dict(SMALL | ARMS["batch norm and dropout"])
         whole = trained(trial, True, monkeypatch)
