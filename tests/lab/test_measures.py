@@ -56,8 +56,9 @@ def test_no_measure_changes_the_model_and_all_are_repeatable(digits, trained):
     for one, other in zip(before, state(run), strict=True):
         np.testing.assert_array_equal(one, other)
     again = measures.measure(run, digits, reversed(IN_CHAIN))  # nor does one measure change another
-    assert again == pytest.approx(first, abs=1e-6)
-    assert all(np.isfinite(float(value)) for value in first.values())
+    assert again == pytest.approx(first, abs=1e-6, nan_ok=True)
+    never = {"loss_at_train_0.4"}  # reached in so short a run
+    assert all(np.isfinite(float(first[name])) for name in first.keys() - never)
 
 
 def test_predictions_averaged_with_those_of_the_mirror_image(digits, trained):
