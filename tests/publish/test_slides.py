@@ -344,7 +344,8 @@ def test_a_deck_without_a_network(decks, page, number):
         for output in cell.get("outputs", [])
     )
     assert sum(len(slide["pictures"]) for slide in found) == pictures
-    assert sum(slide["notes"] > 0 for slide in found) >= len(found) / 4
+    # In the ledger each claim that is not measured yet is a slide of its own, without notes.
+    assert sum(slide["notes"] > 0 for slide in found) >= len(found) / 5
 
     formulas = page.locator(".body mjx-container > svg").count()
     assert page.locator(".body :is(mjx-merror, [data-mjx-error])").count() == 0
