@@ -148,3 +148,16 @@ def test_a_contrast_is_drawn_on_the_side_of_its_claim(losses):
         [line.get_xdata()[0] for line in one.lines if line.get_marker() != "None"] for one in axes
     ]
     assert ends[0][0] == pytest.approx(10) and ends[1][0] == pytest.approx(-10)
+
+
+def test_the_command_draws_the_poster_and_names_a_mistake_in_a_file(tmp_path):
+    from typer.testing import CliRunner
+
+    from course.app import cli
+
+    done = CliRunner().invoke(cli.app, ["claims", "--draw", str(tmp_path)])
+    assert done.exit_code == 0 and (tmp_path / "ledger.pdf").exists(), done.output
+    (tmp_path / "mine.py").write_text("x = 1")
+    done = CliRunner().invoke(cli.app, ["claims", "--file", str(tmp_path / "mine.py")])
+    assert done.exit_code == 1 and "Traceback" not in done.output
+    assert "holds no questions; give one" in " ".join(done.output.split())
