@@ -4,7 +4,7 @@
     python3 run.py                  make the environment, open JupyterLab on the first lesson
     python3 run.py --port 9999      options go to `jupyter lab`: --no-browser, --port, ...
     python3 run.py test             the same set-up, then all tests; options go to pytest
-    python3 run.py torch            add PyTorch's CPU build (200 MB), which lesson 10 needs
+    python3 run.py torch            add PyTorch's CPU build (200 MB), which lesson 12 needs
     python3 run.py update           bring the newest version; what you wrote is kept
     python3 run.py check            any other word is a subcommand of `course`
 
@@ -381,8 +381,8 @@ def add_torch():
     uv = find_uv(suitable_python([python]))
     code, log = watched([uv, "pip", "install", "--python", python, "--torch-backend=cpu", TORCH])
     if code:
-        stop(cause(log) or "uv could not install PyTorch, see above; lesson 10 alone needs it.")
-    print("PyTorch is installed: restart the kernel of lesson 10 and run it.", file=sys.stderr)
+        stop(cause(log) or "uv could not install PyTorch, see above; lesson 12 alone needs it.")
+    print("PyTorch is installed: restart the kernel of lesson 12 and run it.", file=sys.stderr)
     return 0
 
 

@@ -37,7 +37,7 @@ def dropout_outputs(rate, seed, convention):
 
 
 def dropout_mask():
-    """Explorer of the mask, and of classic against inverted dropout (lesson 04)."""
+    """Explorer of the mask, and of classic against inverted dropout (lesson 05)."""
     styles = {
         "training: one example": {"color": ORANGE, "marker": "s", "linestyle": "", "ms": 9},
         "training: mean over 2,000 masks": {"color": ORANGE, "linestyle": "-"},
@@ -119,7 +119,7 @@ def noise_by_layer(*rates):
 
 
 def rates_by_layer():
-    """Explorer of what a rate does to the layers behind it (lesson 04)."""
+    """Explorer of what a rate does to the layers behind it (lesson 05)."""
     places = ("input", "hidden_1", "hidden_2", "hidden_3")
 
     def frame(axes):
@@ -206,7 +206,7 @@ def variance_shift_values(rate, shift, order):
 def variance_ratio(rate, shift, order):
     """Variance at inference over variance in training, as `variance_shift_values`, by the formula.
 
-    Var_train = Var_inference + rate / (1 - rate) * sum of w^2 E[x^2] (Li et al. 2019; lesson 06).
+    Var_train = Var_inference + rate / (1 - rate) * sum of w^2 E[x^2] (Li et al. 2019; lesson 08).
     """
     values, weights = _before_relu()
     x = np.maximum(values + shift, 0)
@@ -216,7 +216,7 @@ def variance_ratio(rate, shift, order):
 
 
 def variance_shift():
-    """Explorer of the shift of variance between training and inference (lesson 06)."""
+    """Explorer of the shift of variance between training and inference (lesson 08)."""
     styles = {
         "in training": {"color": ORANGE, "linestyle": "-"},
         "at inference": {"color": BLUE, "linestyle": "--"},

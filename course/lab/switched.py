@@ -146,7 +146,7 @@ def variance_shift(run, data, masks=30):
     image, too. shift_predicted : 1 / (1 + p/q kappa), with the rate p, q = 1 - p, kappa = sum_i
     w_i^2 E[x_i^2] / (variance at
         inference), x the input of the dropout and w the weights of the dense layer; without one, w
-        = 1 (lesson 06).
+        = 1 (lesson 08).
     shift_error : mean absolute difference of the two.
     shift_moving : variance at inference (nothing refreshed) over the moving variance.
     """

@@ -27,7 +27,7 @@ SHEET = "docs/cheat_sheet.md"
 POSTER = "docs/poster.md"  # which is drawn, and in no folder
 POSTER_PAGE = """# All claims on one page
 
-What the ledger found, from [its lesson](../notebooks/11_the_ledger.ipynb). To the right of the grey
+What the ledger found, from [its lesson](../notebooks/13_the_ledger.ipynb). To the right of the grey
 band a contrast supports its claim, by more than the smallest difference that matters.
 
 <p class="screen">To print: <a href="../_static/ledger.pdf">PDF</a>.</p>

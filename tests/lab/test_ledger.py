@@ -22,7 +22,7 @@ from course.lab.verdict import Claim, Contrast
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-LEDGER = "11_the_ledger.ipynb"
+LEDGER = "13_the_ledger.ipynb"
 IDS = [claim.id for claim in (*claims.CLAIMS, *claims.FACTS)]
 VERDICTS = {
     *("holds", "holds, perhaps too little to matter", "does not hold", "does not hold as stated"),

@@ -214,7 +214,7 @@ def test_the_large_network_is_one_and_reaches_the_number_of_the_write_up():
 
 @pytest.mark.parametrize("brute_force", ["double", "wide", "residual"])
 def test_the_large_network_is_better_than_brute_force_for_no_more_seconds(brute_force):
-    """What lesson 08 says of the committed runs, seed by seed."""
+    """What lesson 10 says of the committed runs, seed by seed."""
     rows, _ = results.load(plan.trials("per second"))
     of = rows.pivot(index="seed", columns="arm", values=["accuracy", "loss", "seconds"])
     assert len(of) >= 5
@@ -224,7 +224,7 @@ def test_the_large_network_is_better_than_brute_force_for_no_more_seconds(brute_
 
 
 def test_on_all_images_the_lead_is_not_decided():
-    """What lesson 08 says of the other race; with more seeds that may change, and then the lesson
+    """What lesson 10 says of the other race; with more seeds that may change, and then the lesson
     has to.
     """
     rows, _ = results.load(plan.trials("per second full"))

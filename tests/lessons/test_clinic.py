@@ -1,4 +1,4 @@
-"""Lesson 07 keeps to its promise: no mistake without a symptom, a fix, and the test that would have
+"""Lesson 09 keeps to its promise: no mistake without a symptom, a fix, and the test that would have
 caught it.
 """
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 
-LESSON = Path(__file__).parents[2] / "notebooks" / "07_common_mistakes.ipynb"
+LESSON = Path(__file__).parents[2] / "notebooks" / "09_common_mistakes.ipynb"
 
 
 def test_each_case_of_the_clinic_has_its_four_parts():

@@ -15,7 +15,7 @@ CELL_SECONDS = 300
 FAULTS = ("failure", "error")
 SYLLABUS = ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"]
 # What test_pytorch.py sees to is that the lesson stops cleanly without it.
-NEEDS = {"10_pytorch": "torch"}
+NEEDS = {"12_pytorch": "torch"}
 # Two lessons beside each other are faster than one on two threads.
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 

@@ -1,4 +1,4 @@
-"""Lesson 10 and its conventions: course.reference and Keras against PyTorch, and the lesson without
+"""Lesson 12 and its conventions: course.reference and Keras against PyTorch, and the lesson without
 PyTorch.
 """
 
@@ -14,7 +14,7 @@ import pytest
 
 from course import reference
 
-LESSON = Path(__file__).parents[2] / "notebooks" / "10_pytorch.ipynb"
+LESSON = Path(__file__).parents[2] / "notebooks" / "12_pytorch.ipynb"
 FORWARD = dict(rtol=1e-5, atol=1e-5)
 BACKWARD = dict(rtol=1e-4, atol=1e-5)
 

@@ -179,7 +179,7 @@ def verdicts_shown_in_lesson_11():
     """By claim, as the committed outputs of the ledger's lesson have them."""
     texts = [
         output.data.get("text/markdown", "")
-        for cell in nbformat.read(ROOT / "notebooks" / "11_the_ledger.ipynb", 4).cells
+        for cell in nbformat.read(ROOT / "notebooks" / "13_the_ledger.ipynb", 4).cells
         for output in cell.get("outputs", [])
         if "data" in output
     ]
@@ -201,7 +201,7 @@ def test_the_cheat_sheet_says_the_verdicts_of_the_ledger(built):
 
 
 def test_a_verdict_of_a_claim_that_is_not_there():
-    link = "[x](../notebooks/11_the_ledger.ipynb#nonsense)"
+    link = "[x](../notebooks/13_the_ledger.ipynb#nonsense)"
     with pytest.raises(PublishError, match="'nonsense', which the ledger does not have"):
         site.with_verdicts(f"see {link}", {"formula": "holds"})
 
@@ -272,7 +272,7 @@ def small(tmp_path):
         "README.md": "# A course\n\n[one](notebooks/00_one.ipynb) [licence](LICENSE)\n",
         "LICENSE": "free\n",
         "docs/cheat_sheet.md": (
-            "# Cheat sheet\n\n[`formula`](../notebooks/11_the_ledger.ipynb#formula)\n"
+            "# Cheat sheet\n\n[`formula`](../notebooks/13_the_ledger.ipynb#formula)\n"
         ),
         "exercises/README.md": "# Exercises\n",
         "notebooks/STYLE.md": "# Style\n",
@@ -285,7 +285,7 @@ def small(tmp_path):
     nbformat.write(notebook_of(), root / "notebooks" / "00_one.ipynb")
     nbformat.write(
         notebook_of(markdown("### formula"), markdown("Verdict: **holds**")),
-        root / "notebooks" / "11_the_ledger.ipynb",
+        root / "notebooks" / "13_the_ledger.ipynb",
     )
     return root
 
