@@ -118,12 +118,14 @@ def sparsity(run, data):
 
 
 def effective_rate(run, data):
-    """`log2_effective_rate`: log2 of the learning rate over the squared length of a unit's weights.
+    """`log2_effective_rate`: log2 of the angle that a step turns a unit's weights by, up to a
+    constant.
 
-    Batch norm takes the scale of these weights away, so that a step turns them by this much (van
-    Laarhoven 2017, section 3). The squared lengths are averaged over the units of a layer; of the
-    layers before a batch norm it is the mean, so that of the rates is geometric. The learning rate
-    is that of the start.
+    Batch norm takes the scale of these weights away, and their gradient falls as it grows. So the
+    angle is as the learning rate over the squared length (van Laarhoven 2017, section 3), and with
+    Adam, whose steps do not shrink with the gradient, over the length (section 4). The squared
+    lengths are averaged over the units of a layer; of the layers before a batch norm it is the
+    mean, so that of the rates is geometric. The learning rate is that of the start.
     """
     kernels = [
         keras.ops.convert_to_numpy(layer.kernel)
@@ -136,7 +138,9 @@ def effective_rate(run, data):
             " model norm='batch', placement='before'."
         )
     lengths = [np.sum(kernel**2) / kernel.shape[-1] for kernel in kernels]
-    return {"log2_effective_rate": np.mean(np.log2(run.config.learning_rate / np.array(lengths)))}
+    power = 0.5 if run.config.optimizer.startswith("adam") else 1.0
+    turns = run.config.learning_rate / np.array(lengths) ** power
+    return {"log2_effective_rate": np.mean(np.log2(turns))}
 
 
 def drift(run, data):

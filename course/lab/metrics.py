@@ -20,7 +20,8 @@ METRICS = {
     "batch_statistics": "batch_1_accuracy batch_2_accuracy batch_8_accuracy batch_32_accuracy"
     " batch_128_accuracy sorted_accuracy polluted_accuracy",
     "adapted": "shifted_accuracy adapted_accuracy",
-    "fine_tuning": "tuned_accuracy tuned_frozen_accuracy",
+    "fine_tuning": "tuned_accuracy tuned_frozen_accuracy tuned_shifted_accuracy"
+    " tuned_shifted_frozen_accuracy",
     "dropout_on": "dropout_on_accuracy dropout_on_loss flips",
     "monte_carlo": "mc_accuracy mc_loss mc_calibration calibration temperature half_loss"
     " half_calibration mc_half_loss mc_half_calibration scaled_loss scaled_calibration"

@@ -272,7 +272,7 @@ def with_verdicts(text, verdicts):
             )
         return f"{link[0]}: *{verdicts[link[1]]}*"
 
-    return re.sub(r"\[[^\]]*\]\([^)]*11_the_ledger\.ipynb#([\w-]+)\)", verdict, text)
+    return re.sub(r"\[[^\]]*\]\([^)]*13_the_ledger\.ipynb#([\w-]+)\)", verdict, text)
 
 
 # ---------------------------------------------------------------- building
