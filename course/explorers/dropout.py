@@ -119,7 +119,7 @@ def noise_by_layer(*rates):
 
 
 def rates_by_layer():
-    """Explorer of what a rate does to the layers behind it (lesson 05)."""
+    """Explorer of what a rate does to the layers behind it (lesson 06)."""
     places = ("input", "hidden_1", "hidden_2", "hidden_3")
 
     def frame(axes):

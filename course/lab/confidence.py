@@ -50,7 +50,7 @@ def monte_carlo(run, data, masks=30):
 
 
 def scores(probabilities, y):
-    """Loss (nats), accuracy and expected calibration error (Guo et al. 2017, eq. 3; lesson 05)."""
+    """Loss (nats), accuracy and expected calibration error (Guo et al. 2017, eq. 3; lesson 06)."""
     count, confidence, right = modes.confidence_bins(probabilities, y)
     calibration = np.sum(count * np.abs(confidence - right)) / len(y)
     return modes.scores(probabilities, y) | {"calibration": float(calibration)}
