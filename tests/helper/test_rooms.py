@@ -24,7 +24,7 @@ BELOW = {
     "publish": {"lab"},
     "app": {"lab", "grading", "publish"},
 }
-EXPERIMENTS_AND_LEDGER = {"08", "11"}
+EXPERIMENTS_AND_LEDGER = {"10", "13"}
 
 
 def imported(source):

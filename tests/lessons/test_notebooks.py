@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 CELL_SECONDS = 300
 FAULTS = ("failure", "error")
-SYLLABUS = ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11"]
+SYLLABUS = ["00", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13"]
 # What test_pytorch.py sees to is that the lesson stops cleanly without it.
 NEEDS = {"12_pytorch": "torch"}
 # Two lessons beside each other are faster than one on two threads.

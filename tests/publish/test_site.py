@@ -86,7 +86,7 @@ def test_every_lesson_exercise_and_guide_is_a_page(built, read):
     expected = {place.rsplit(".", 1)[0] + ".html" for place in site.pages()}
     assert expected <= set(read)
     assert (
-        len(LESSONS) == 12
+        len(LESSONS) == 14
         and {"index.html", "docs/cheat_sheet.html", "exercises/README.html"} <= expected
     )
     contents = {urljoin("index.html", link) for link in read["index.html"].links}
@@ -119,7 +119,7 @@ def test_nothing_is_loaded_from_elsewhere(built, read):
 
 def test_every_claim_can_be_linked_to(read):
     asked = {claim.id.lower() for claim in (*claims.CLAIMS, *claims.FACTS)}
-    assert asked <= read["notebooks/11_the_ledger.html"].ids
+    assert asked <= read["notebooks/13_the_ledger.html"].ids
 
 
 @pytest.mark.parametrize("place", LESSONS)
@@ -175,7 +175,7 @@ def test_without_a_repository_there_is_only_the_own_machine():
     assert "mybinder" not in site.ways_to_open(notebook, LESSONS[0], "https://git.example.org/x/y")
 
 
-def verdicts_shown_in_lesson_11():
+def verdicts_shown_in_the_ledger():
     """By claim, as the committed outputs of the ledger's lesson have them."""
     texts = [
         output.data.get("text/markdown", "")
@@ -190,7 +190,7 @@ def verdicts_shown_in_lesson_11():
 def test_the_cheat_sheet_says_the_verdicts_of_the_ledger(built):
     text = re.sub(r"<[^>]+>", "", (built / "docs" / "cheat_sheet.html").read_text(encoding="utf-8"))
     entries = ledger.look_up(asked=(*claims.CLAIMS, *claims.FACTS))
-    assert verdicts_shown_in_lesson_11() == {
+    assert verdicts_shown_in_the_ledger() == {
         entry.claim.id: entry.said if entry.missing else entry.verdict for entry in entries
     }
     said = {entry.claim.id: f"{entry.claim.id}: {entry.said}" for entry in entries}
@@ -460,7 +460,7 @@ def looks(page, address):
 
 @in_a_browser
 def test_no_request_leaves_and_none_fails(looks, asked):
-    assert len(looks["pages"]) == 16
+    assert len(looks["pages"]) == 18
     assert asked == [] and looks["failed"] == [] and looks["errors"] == []
 
 
@@ -509,7 +509,7 @@ def test_the_search_finds_variance_shift(page, address):
     page.wait_for_url("**/search.html?q=variance*shift*")
     results = page.locator("#search-results li a")
     results.first.wait_for()
-    assert "06_together.html" in " ".join(result.get_attribute("href") for result in results.all())
+    assert "08_together.html" in " ".join(result.get_attribute("href") for result in results.all())
 
 
 @in_a_browser
@@ -567,7 +567,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(page, address):
         "index.html",
         f"{FORMULAS}.html",
         "docs/cheat_sheet.html",
-        "notebooks/11_the_ledger.html",
+        "notebooks/13_the_ledger.html",
     ):
         open_at(page, address + place)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, place
