@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from course.lab import ledger, own, plan, poster, results
+from course.data import DataError
+from course.lab import ledger, own, plan, poster, results, sweep
+from course.lab.errors import UserError
 from course.lab.own import Question, QuestionError
 
 GOOD = {
@@ -50,8 +52,13 @@ def losses(monkeypatch):
         ]
         return pd.DataFrame(rows), None
 
+    def runner(trials, out):
+        run.append([one.seed for one in trials])
+        return sweep.Outcome(trials)
+
     monkeypatch.setattr(results, "load", load)
-    return made, run, lambda trials, out: run.append([one.seed for one in trials])
+    monkeypatch.setattr(plan, "check", lambda trials: None)
+    return made, run, runner
 
 
 def test_it_is_judged_by_the_rule_of_the_ledger(losses):
@@ -86,11 +93,74 @@ def test_the_power_is_of_a_pilot_with_seeds_of_its_own(losses):
         ({"seeds": 1}, "seeds is 1"),
         ({"arms": GOOD["arms"] | {"dropout": {"epoch": 3}}}, "Did you mean 'epochs'"),
         ({"arms": GOOD["arms"] | {"dropout": {"options": {"rat": 3}}}}, "Did you mean 'rate'"),
+        ({"minus": ("dropout", "dropout")}, "names of two different arms"),
+        (
+            {"arms": GOOD["arms"] | {"dropout": {"options": {"norm": "batch", "rate": 0.0}}}},
+            "'dropout' and 'batch norm' are the same runs",
+        ),
+        ({"seeds": 1_001}, "seeds is 1001; give a whole number of at least 2 and below 1001"),
+        ({"seeds": None}, "seeds is None"),
+        ({"sentence": 5}, "sentence is 5; give a text with Latin letters"),
+        ({"sentence": ""}, "sentence is ''; give a text with Latin letters"),
+        ({"sentence": "辍学"}, "give a text with Latin letters"),
+        ({"arms": ["dropout", "batch norm"]}, "arms is ['dropout', 'batch norm']; give the par"),
+        ({"arms": GOOD["arms"] | {"dropout": None}}, "dropout is None; give parameters by their"),
+        ({"arms": GOOD["arms"] | {"dropout": "rate"}}, "dropout is 'rate'; give parameters by"),
+        ({"arms": GOOD["arms"] | {"dropout": {"options": None}}}, "options is None; give a mapp"),
+        ({"arms": GOOD["arms"] | {"dropout": {5: 3}}}, "dropout is {5: 3}; give parameters"),
+        ({"common": None}, "common is None; give parameters by their names"),
+        ({"common": {"measure": "best"}}, "measure of common is 'best'; give a list"),
+        ({"common": {"options": {"rate": "x"}}}, "rate"),
+        ({"common": {"dataset": 5}}, "dataset is 5; give text"),
+        ({"template": "trian"}, "Did you mean 'train'"),
+        ({"template": None}, "template is None; choose one of"),
+        ({"minus": 5}, "minus is 5; give the names of two arms"),
+        ({"minus": (["dropout"], 3)}, "An arm of minus is ['dropout']; choose one of"),
+        ({"metric": None}, "metric is None; choose one of"),
+        ({"expected": 5}, "expected is 5; choose one of"),
+        ({"smallest": "0.1"}, "smallest is '0.1'"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_a_sentence(change, sentence):
     with pytest.raises(QuestionError, match=f"This claim cannot be asked.*{re.escape(sentence)}"):
         Question(**GOOD | change)
+
+
+@pytest.mark.parametrize(
+    ("common", "sentence"),
+    [
+        ({"options": {"width": 0}}, "width is 0"),
+        ({"options": {"norm": "bacth"}}, "Did you mean 'batch'"),
+        ({"options": {"rate": 1.5}}, "rate is 1.5"),
+        ({"train_size": -5}, "-5"),
+        ({"measure": ["bset"]}, "Did you mean 'best'"),
+        ({"batch_size": 200}, "batch_size is 200, but there are only 100 images"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is(tmp_path, common, sentence):
+    arms = {"dropout": {"epochs": 1}, "batch norm": {"epochs": 2}}
+    asked = Question(**GOOD | {"arms": arms, "common": GOOD["common"] | common})
+    for start in (asked.power, asked.run):
+        with pytest.raises((UserError, DataError), match=re.escape(sentence)):
+            start(tmp_path, run=None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_fails_is_told(losses, tmp_path):
+    asked = Question(**GOOD)
+    (trial, *_) = asked.trials([3])
+    failed = sweep.Outcome(failed=[(trial, "ValueError: no more paper.")])
+    for start in (asked.power, asked.run):
+        with pytest.raises(QuestionError, match="of 'dropout' with seed 3 failed: Val.* paper"):
+            start(run=lambda trials, out: failed)
+
+
+def test_it_leaves_the_committed_results_alone(losses):
+    places, (_, _, runner) = [], losses
+    asked = Question(**GOOD)
+    for start in (asked.power, asked.run):
+        start(run=lambda trials, out: places.append(out) or runner(trials, out))
+    assert set(places) == {results.RESULTS / "live"}
 
 
 def test_a_file_is_read_and_a_mistake_in_it_is_named(tmp_path):
@@ -101,12 +171,20 @@ def test_a_file_is_read_and_a_mistake_in_it_is_named(tmp_path):
         ("x = 1", "holds no questions; give one"),
         (FILE + "other = mine.__class__(**vars(mine))", "holds 2 questions"),
         ("mine = Question(", "line 1: "),
+        ("open('/no/such/file')", "ends in FileNotFoundError: "),
+        ("exit()", "ends in SystemExit"),
+        ("x = '\0'", "null byte"),
         ("1 / 0", "ends in ZeroDivisionError"),
         (FILE.replace('"lower"', '"lowr"'), "Did you mean 'lower'"),
     ):
         path.write_text(text)
         with pytest.raises(QuestionError, match=re.escape(sentence)):
             own.read(path)
+    path.write_text(FILE + "again = mine")
+    assert own.read(path).seeds == 2, "one question with two names"
+    path.write_bytes(b"x = '\xff'")
+    with pytest.raises(QuestionError, match="mine.py.*utf-8"):
+        own.read(path)
     with pytest.raises(QuestionError, match="cannot be read: No such file"):
         own.read(tmp_path / "none.py")
 
