@@ -459,6 +459,7 @@ def test_the_ledger_fits_a_hundred_columns(monkeypatch, stored):
     assert shown.exit_code == 0, shown.output
     lines = shown.output.splitlines()
     assert max(map(len, lines)) <= 100
+    assert " ".join(shown.output.split()).count("the intervals of the rule, nominally 97.2 %") == 1
     ledger_lines, facts = shown.output.split("Facts about the software")
     assert "inference-deterministic" in ledger_lines and "vanishes" in facts
     for words in ("verdict", "tally", "found", "scope"):
@@ -469,6 +470,64 @@ def test_the_ledger_fits_a_hundred_columns(monkeypatch, stored):
     scope = " ".join(line[column - 1 :].strip() for line in ledger_lines.splitlines())
     assert long["scope"] in scope, "nothing is cut off"
     assert TREATED.sentence not in shown.output
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_an_id_is_whole_in_a_narrow_terminal(monkeypatch, stored, columns):
+    monkeypatch.setattr(experiments, "console", Console(width=columns))
+    long = {"id": "inference-deterministic"}
+    monkeypatch.setattr(claims, "CLAIMS", [Claim(**{**vars(TREATED), **long})])
+    stored["made up"] = rows(treated=[0.47, 0.5, 0.48, 0.47, 0.48, 0.47])
+    stored["made up digits"] = rows(treated=0.5)
+    shown = ask()
+    assert "inference-deterministic" in shown.output, shown.output
+    assert max(map(len, shown.output.splitlines())) <= columns
+
+
+def test_runs_that_diverged_are_told_below_the_table(monkeypatch, stored):
+    monkeypatch.setattr(claims, "CLAIMS", [TREATED, VANISHES])
+    monkeypatch.setattr(claims, "FACTS", [replace(TREATED, id="nothing yet")])
+    stored["made up"] = rows(treated=[0.3, np.nan, 0.3], seeds=3, plain=0.5)
+    shown = " ".join(ask().output.split())
+    assert (
+        "treated: The loss of the arm 'treated' of 'made up' is not a number with seed 1" in shown
+    )
+    del stored["made up"]
+    assert "There are no results" not in ask().output, "that is usual"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("formula", "--draw", "."), "the id of a claim and --draw do not go together: give one"),
+        (("formula", "--all"), "the id of a claim and --all do not go together"),
+        (("formula", "--file", "mine.py"), "the id of a claim and --file do not go together"),
+        (("--file", "mine.py", "--draw", "."), "--file and --draw do not go together"),
+        (("--file", "mine.py", "--seeds", 3), "--dataset and --seeds change runs"),
+        (("--dataset", "nonsense"), "--dataset and --seeds change runs: give the id of a claim"),
+        (
+            ("--seeds", 3),
+            "--dataset and --seeds change runs: give the id of a claim, too, or --all",
+        ),
+        (("formula", "--dataset", "nonsense"), "There is no data set 'nonsense'"),
+        (("--all", "--dataset", "nonsense"), "There is no data set 'nonsense'"),
+        (("--draw", __file__), f"Cannot write to {__file__}: "),
+        (("--draw", "/proc/none"), "Cannot write to /proc/none: "),
+    ],
+)
+def test_what_would_be_ignored_or_cannot_be_is_refused(monkeypatch, stored, swept, words, sentence):
+    monkeypatch.setattr(ledger, "look_up", lambda *others, **options: [found(TREATED, treated=0.3)])
+    shown = ask(*words)
+    assert shown.exit_code == 1 and sentence in " ".join(shown.output.split()), shown.output
+    assert "Traceback" not in shown.output and isinstance(shown.exception, SystemExit)
+    assert not swept
+
+
+def test_a_single_seed_is_refused_before_it_is_trained(swept):
+    for words in (("formula", "--seeds", 1), ("--all", "--seeds", 1)):
+        shown = ask(*words)
+        assert shown.exit_code == 2 and "--seeds" in shown.output, "a wrong call"
+    assert not swept
 
 
 @pytest.mark.parametrize("commit", ["abc1234", ""])
@@ -540,7 +599,10 @@ def test_one_claim_is_tested_here_and_now(tmp_path, monkeypatch):
 
 def test_power_is_shown_before_a_run(stored, capsys):
     experiments.show_power(TREATED, 3)
-    assert " ? " in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
+    assert " ? " in out
+    assert "how likely so many seeds are to find a true effect, if the spread is that of the" in out
+    assert "of the full runs" in out and "pilot" not in out
     stored["made up"] = rows(treated=[0.3, 0.4, 0.3, 0.35, 0.3, 0.3])
     experiments.show_power(TREATED, 3)
     out = capsys.readouterr().out
