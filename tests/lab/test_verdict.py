@@ -66,6 +66,13 @@ def test_each_expectation_errs_alike(expected, truth):
     assert 0.02 < share["contradicts"] < ERROR + CHANCE
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_should_be_the_same_can_err_at_both_boundaries(plan):
+    """As lesson 11 says: in at most 5 %, where the noise dwarfs what matters."""
+    wrong = rule.simulate(plan, truth=0.0, spread=100.0, expected="same")["contradicts"]
+    assert ERROR < wrong < 2 * ERROR
+
+
 def test_skewed_noise_of_a_single_arm_is_worse_and_the_rule_says_how_much():
     shares = [rule.simulate(plan, noise="skewed") for plan in [(3, 6), *PLANS]]
     worst = max(share["contradicts"] for share in shares)
