@@ -86,6 +86,12 @@ class Question:
             self._check()
             _ = self.claim  # refuses unknown words, and a number that cannot be
             one, other = self.trials(1)  # refuses unknown parameters
+            for trial in (one, other):
+                if not any(self.metric in names_of(name) for name in ("final", *trial.measure)):
+                    raise ValueError(
+                        f"{trial.arm!r} has a measure of its own, which does not give"
+                        f" {self.metric!r}: leave it out."
+                    )
             if one.setting == other.setting:
                 raise ValueError(f"{one.arm!r} and {other.arm!r} are the same runs.")
         except ValueError as error:
@@ -98,13 +104,13 @@ class Question:
                 f"sentence is {self.sentence!r}; give a text with Latin letters, which name the"
                 " folder of its results."
             )
-        if not isinstance(self.arms, Mapping):
+        if not _is_named(self.arms):
             raise ValueError(
                 f"arms is {self.arms!r}; give the parameters of each arm by its name:"
                 ' {"dropout": {"options": {"rate": 0.5}}, ...}.'
             )
         for name, changes in (("common", self.common), *self.arms.items()):
-            if not (isinstance(changes, Mapping) and all(isinstance(key, str) for key in changes)):
+            if not _is_named(changes):
                 raise ValueError(
                     f'{name} is {changes!r}; give parameters by their names: {{"epochs": 3}}.'
                 )
@@ -238,6 +244,11 @@ def read(path):
             " course/lab/own.py."
         )
     return found[0]
+
+
+def _is_named(values):
+    """Whether they are values by names."""
+    return isinstance(values, Mapping) and all(isinstance(name, str) for name in values)
 
 
 def _words(sentence):

@@ -116,6 +116,12 @@ def test_the_power_is_of_a_pilot_with_seeds_of_its_own(losses):
         ({"arms": GOOD["arms"] | {"dropout": {5: 3}}}, "dropout is {5: 3}; give parameters"),
         ({"common": None}, "common is None; give parameters by their names"),
         ({"common": {"measure": "best"}}, "measure of common is 'best'; give a list"),
+        ({"common": {"measure": ["bset"]}}, "Did you mean 'best'"),
+        (
+            {"arms": GOOD["arms"] | {"dropout": {"measure": ["final"]}}},
+            "'dropout' has a measure of its own, which does not give 'best_test_loss'",
+        ),
+        ({"arms": {5: {}, "b": {}}}, "arms is {5: {}, 'b': {}}; give the parameters of each arm"),
         ({"common": {"options": {"rate": "x"}}}, "rate"),
         ({"common": {"dataset": 5}}, "dataset is 5; give text"),
         ({"template": "trian"}, "Did you mean 'train'"),
@@ -139,7 +145,6 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(change, sentence):
         ({"options": {"norm": "bacth"}}, "Did you mean 'batch'"),
         ({"options": {"rate": 1.5}}, "rate is 1.5"),
         ({"train_size": -5}, "-5"),
-        ({"measure": ["bset"]}, "Did you mean 'best'"),
         ({"batch_size": 200}, "batch_size is 200, but there are only 100 images"),
     ],
 )
