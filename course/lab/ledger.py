@@ -513,10 +513,12 @@ def on_digits(claim):
         pairs = (plan.trials(one, arms=arms[name], seeds=1) for one in (here, name))
         for one, other in zip(*pairs, strict=True):
             sizes[one.train_size] = other.train_size
-    said = [f"{few:,} images for {many:,}" for many, few in sorted(sizes.items()) if few != many]
+    said = [
+        f"{few:,} images in place of {many:,}" for many, few in sorted(sizes.items()) if few != many
+    ]
     alone = [one.experiment for one in claim.contrasts if not _has_twin(one)]
     said += [f"without {name!r}" for name in dict.fromkeys(alone)]
-    return f" ({', '.join(said)})" if said else ""
+    return f" ({'; '.join(said)})" if said else ""
 
 
 def digits(finding):

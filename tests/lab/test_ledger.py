@@ -206,7 +206,8 @@ def test_a_verdict_on_digits_says_what_differs_there(stored, monkeypatch):
     stored["made up digits"] = rows(treated=0.5)
     (entry,) = ledger.look_up(asked=[asked])
     assert ledger.report(entry)[1].endswith(
-        "On digits (300 images for 2,000, without 'made up again'): does not hold as stated."
+        "On digits (300 images in place of 2,000; without 'made up again'):"
+        " does not hold as stated."
     )
 
 
