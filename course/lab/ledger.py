@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
+import numpy as np
 import pandas as pd
 
 from course import intervals
@@ -14,7 +15,19 @@ from course.lab.verdict import Claim
 BY_ID = {claim.id: claim for claim in (*CLAIMS, *FACTS)}
 NOT_MEASURED = "not measured"
 TWIN = "{} digits"  # the same experiment on the second data set
-UNSETTLED = ("open", "holds" + intervals.PERHAPS, verdict.NOT_TESTED)  # want a second look
+UNSETTLED = ("open", "holds" + intervals.PERHAPS, verdict.NOT_TESTED)  # may want a second look
+FORMERLY = {"sparsity": "co-adaptation"}  # claims that had another id in the first edition
+DECISIVE = {  # by verdict: what the contrasts say that decide it; the first word that there is
+    "holds": ("supports",),
+    "holds in most": ("supports",),
+    "holds" + intervals.PERHAPS: ("in part",),
+    "open": ("open",),
+    "mixed": ("contradicts",),
+    "does not hold": ("contradicts",),
+    "does not hold as stated": ("contradicts",),
+    "does not hold in most": ("contradicts",),
+    verdict.NOT_TESTED: ("contradicts", "in part", "open"),  # of a control
+}
 COLUMNS = ["id", "claim", "source", "verdict", "tally", "found", "seeds", "scope"]
 SHOWN = ["id", "verdict", "tally", "found", "scope"]  # of `table`, where there is little room
 
@@ -33,6 +46,8 @@ class Entry:
         The verdict on the second data set; empty where that is not asked or not measured.
     missing : str
         What there are no results of yet; then the verdict is "not measured".
+    diverged : bool
+        Whether that is so because runs that are there have no number to judge.
     """
 
     claim: Claim
@@ -41,6 +56,25 @@ class Entry:
     verdict: str
     digits: str = ""
     missing: str = ""
+    diverged: bool = False
+
+    @property
+    def deciding(self):
+        """The first contrast that decides the verdict, or control; None before it is measured."""
+        asked = self.controls if self.verdict == verdict.NOT_TESTED else self.findings
+        for says in DECISIVE.get(self.verdict, ()):
+            for finding in asked:
+                if finding.says == says:
+                    return finding
+        return None
+
+    @property
+    def unsettled(self):
+        """Whether the verdict may change at a second look. What contradicts is settled: a control
+        that does will not show an effect later.
+        """
+        lost = any(finding.says == "contradicts" for finding in self.controls)
+        return self.verdict in UNSETTLED and not lost
 
     @property
     def tally(self):
@@ -50,7 +84,7 @@ class Entry:
     @property
     def said(self):
         """The verdicts on both data sets; before it is measured, that of the first edition."""
-        earlier = first_edition().get(self.claim.id)
+        earlier = first_edition().get(FORMERLY.get(self.claim.id, self.claim.id))
         if self.missing and earlier:
             return f"{self.verdict} yet (first edition: {earlier})"
         return f"{self.verdict}; on digits: {self.digits}" if self.digits else self.verdict
@@ -114,10 +148,15 @@ def _planned(found):
     """The entry itself, if all its contrasts have the seeds of their first look; else it waits."""
     for finding in found.findings + found.controls:
         if finding.look == 0:
-            there, planned = len(finding.values), looks_of(finding.contrast.experiment)[0]
-            missing = (
-                f"{finding.contrast.name!r} has {there} of the {planned} seeds of its first look."
-            )
+            there, planned = len(finding.values), finding.looks[0]
+            missing = f"{finding.contrast.name!r} has "
+            if there < planned:
+                missing += f"{there} of the {planned} seeds of its first look."
+            else:
+                missing += (
+                    f"a setting with fewer than the {verdict.choosing(finding.looks)} seeds that"
+                    " the best is chosen by."
+                )
             return Entry(found.claim, (), (), NOT_MEASURED, missing=missing)
     return found
 
@@ -150,7 +189,8 @@ def entry(claim, rows_of, looks_of=looks_of):
             for contrasts in (claim.contrasts, claim.controls)
         )
     except (results.SweepError, ValueError, FileNotFoundError) as error:
-        return Entry(claim, (), (), NOT_MEASURED, missing=str(error))
+        diverged = isinstance(error, verdict.Diverged)
+        return Entry(claim, (), (), NOT_MEASURED, missing=str(error), diverged=diverged)
     return Entry(claim, found, controls, verdict.verdict(claim, found, controls))
 
 
@@ -183,13 +223,14 @@ def twin_of(claim):
     None if there are none, or a control has no twin.
     """
 
-    def has_twin(contrast):
-        return TWIN.format(contrast.experiment) in plan.EXPERIMENTS
-
-    asked = tuple(filter(has_twin, claim.contrasts))
-    if not asked or not all(map(has_twin, claim.controls)):
+    asked = tuple(filter(_has_twin, claim.contrasts))
+    if not asked or not all(map(_has_twin, claim.controls)):
         return None
     return asked_of(replace(claim, contrasts=asked), TWIN.format)
+
+
+def _has_twin(contrast):
+    return TWIN.format(contrast.experiment) in plan.EXPERIMENTS
 
 
 # Running
@@ -249,7 +290,7 @@ def next_trials(out=results.RESULTS, asked=(*CLAIMS, *FACTS)):
     rows_of, wanted = cache(partial(_rows, out=out)), {}
     for claim in asked:
         for one in filter(None, (claim, twin_of(claim))):
-            second = entry(one, rows_of).verdict in UNSETTLED
+            second = entry(one, rows_of).unsettled
             for contrast in one.contrasts + one.controls:
                 counts = wanted.setdefault(contrast.experiment, {})
                 for arm, count in _seeds_wanted(contrast, rows_of, second).items():
@@ -331,7 +372,7 @@ def table(entries):
     -------
     pandas.DataFrame
         id, claim, source, verdict (as `Entry.said`), tally, found (the number behind it: that of
-        the first contrast, with its interval), seeds, scope. Those in `SHOWN` fit a line of 100
+        `Entry.deciding`, with its interval), seeds, scope. Those in `SHOWN` fit a line of 100
         columns, most of them.
     """
     lines = [
@@ -341,7 +382,7 @@ def table(entries):
             "source": entry.claim.source,
             "verdict": entry.said,
             "tally": entry.tally,
-            "found": digits(entry.findings[0]) if entry.findings else "",
+            "found": digits(entry.deciding) if entry.findings else "",
             "seeds": entry.seeds if entry.findings else "",
             "scope": entry.claim.scope,
         }
@@ -382,7 +423,13 @@ def _seeds(finding):
     said = f"{len(finding.values)}"
     if finding.seeds_needed == 0:
         return said
-    return f"{said}; needs {_needed(finding)}"
+    planned = f" ({finding.looks[1]} are planned)" if _beyond(finding) else ""
+    return f"{said}; needs {_needed(finding)}{planned}"
+
+
+def _beyond(finding):
+    """Whether it needs more seeds than the second look has."""
+    return finding.seeds_needed > finding.looks[1]
 
 
 def _needed(finding):
@@ -413,7 +460,8 @@ def report(entry):
     above += f" Scope: {claim.scope}." if claim.scope else ""
     if entry.missing:
         return above, f"Verdict: **{entry.said}**. {entry.missing}"
-    return above, f"Verdict: **{entry.verdict}** ({entry.tally}; {entry.seeds} seeds). {why(entry)}"
+    below = f"Verdict: **{entry.verdict}** ({entry.tally}; {entry.seeds} seeds). {why(entry)}"
+    return above, below.strip()  # a space at its end would undo the italics of a caption
 
 
 def why(entry):
@@ -434,14 +482,15 @@ def why(entry):
             parts += [f"{head}: {named}."] if named else []
     parts += [
         f"At {_needed(one)} seeds there is an even chance of an answer to *{one.contrast.name}*, if"
-        " its mean and spread stay."
+        " its mean and spread stay"
+        + (f": the {one.looks[1]} that are planned will hardly tell." if _beyond(one) else ".")
         for one in entry.findings
         if one.seeds_needed != 0
     ]
     if entry.digits:
-        parts.append(f"On digits: {entry.digits}.")
+        parts.append(f"On digits{on_digits(entry.claim)}: {entry.digits}.")
     if entry.claim.afterwards:
-        parts.append(f"On what (said afterwards): {entry.claim.afterwards}.")
+        parts.append(f"What it depends on (added after the results): {entry.claim.afterwards}.")
     return " ".join(parts)
 
 
@@ -454,13 +503,42 @@ def _expectation(contrast):
     }[contrast.expected]
 
 
+def on_digits(claim):
+    """What differs where a claim is asked of the second data set, in brackets: how many images, and
+    which experiments have no twin there.
+    """
+    arms, sizes = _arms_of(twin_of(claim).contrasts), {}
+    for name in arms:
+        here = name.removesuffix(TWIN.format(""))
+        pairs = (plan.trials(one, arms=arms[name], seeds=1) for one in (here, name))
+        for one, other in zip(*pairs, strict=True):
+            sizes[one.train_size] = other.train_size
+    said = [
+        f"{few:,} images in place of {many:,}" for many, few in sorted(sizes.items()) if few != many
+    ]
+    alone = [one.experiment for one in claim.contrasts if not _has_twin(one)]
+    said += [f"without {name!r}" for name in dict.fromkeys(alone)]
+    return f" ({'; '.join(said)})" if said else ""
+
+
 def digits(finding):
     """Mean and interval of a finding, in the units of its metric.
 
-    Four digits where three would not show on which side of a boundary an end lies.
+    Three digits, or as many as show on which side of 0 and of the smallest difference an end lies.
     """
     interval, least = finding.interval, finding.contrast.smallest
-    ends = (interval.low, interval.high)
-    near = any(abs(abs(end) - least) < 0.05 * least for end in ends)
-    form = "+.2g" if 0 < least < 1e-3 else "+.4f" if near else "+.3f"
+    ends, boundaries = (interval.low, interval.high), (-least, 0.0, least)
+    short = [f"+.{count}g" for count in range(2, 7)]
+    forms = short if 0 < least < 1e-3 else ["+.3f", "+.4f", "+.5f", *short]
+
+    def tells(form):
+        shown = [float(f"{end:{form}}") for end in ends]
+        return all(
+            np.sign(one - side) == np.sign(end - side)
+            for one, end in zip(shown, ends, strict=True)
+            for side in boundaries
+        )
+
+    # None does where an end is a boundary, but for the last digit of the computer.
+    form = next(filter(tells, forms), forms[0])
     return f"{interval.mean:{form}} [{interval.low:{form}}, {interval.high:{form}}]"

@@ -29,9 +29,12 @@ from course.lab import ledger, pictures, plan, results, sweep, verdict
 from course.lab.catalogue import Experiment
 from course.lab.errors import UserError
 from course.lab.metrics import METRICS, names_of
+from course.lab.trial import PARAMETERS
 from course.lab.verdict import Claim, Contrast
 
 PILOT = range(2_000, 2_004)  # seeds that no look has: they tell the spread, and nothing else
+MOST_SEEDS = PILOT[0] // 2  # of a first look
+LIVE = results.RESULTS / "live"  # beside the committed results, and not one of them
 
 
 class QuestionError(UserError, ValueError):
@@ -57,7 +60,7 @@ class Question:
     smallest : float
         The smallest difference that matters.
     seeds : int
-        Of the first look; the second has twice as many.
+        Of the first look, a thousand at most; the second has twice as many.
     common : mapping
         Parameters that all arms share.
     template : str
@@ -80,21 +83,56 @@ class Question:
 
     def __post_init__(self):
         try:
-            check_count("seeds", self.seeds, least=2)
-            if len(self.minus) != 2 or isinstance(self.minus, str):
-                raise ValueError(f"minus is {self.minus!r}; give the names of two arms.")
-            for arm in self.minus:
-                check_choice("An arm of minus", arm, self.arms)
-            check_choice("metric", self.metric, [name for one in METRICS for name in names_of(one)])
-            _ = self.claim, self.trials(1)  # refuse unknown words and parameters
-        except (ValueError, TypeError) as error:
+            self._check()
+            _ = self.claim  # refuses unknown words, and a number that cannot be
+            one, other = self.trials(1)  # refuses unknown parameters
+            for trial in (one, other):
+                if not any(self.metric in names_of(name) for name in ("final", *trial.measure)):
+                    raise ValueError(
+                        f"{trial.arm!r} has a measure of its own, which does not give"
+                        f" {self.metric!r}: leave it out."
+                    )
+            if one.setting == other.setting:
+                raise ValueError(f"{one.arm!r} and {other.arm!r} are the same runs.")
+        except ValueError as error:
             raise QuestionError(f"This claim cannot be asked: {error}") from error
+
+    def _check(self):
+        """Refuse what is of a wrong kind."""
+        if not isinstance(self.sentence, str) or not _words(self.sentence):
+            raise ValueError(
+                f"sentence is {self.sentence!r}; give a text with Latin letters, which name the"
+                " folder of its results."
+            )
+        if not _is_named(self.arms):
+            raise ValueError(
+                f"arms is {self.arms!r}; give the parameters of each arm by its name:"
+                ' {"dropout": {"options": {"rate": 0.5}}, ...}.'
+            )
+        for name, changes in (("common", self.common), *self.arms.items()):
+            if not _is_named(changes):
+                raise ValueError(
+                    f'{name} is {changes!r}; give parameters by their names: {{"epochs": 3}}.'
+                )
+            if not isinstance(changes.get("measure", []), (list, tuple)):
+                raise ValueError(
+                    f"measure of {name} is {changes['measure']!r}; give a list, or leave it out:"
+                    " what the metric needs is measured anyway."
+                )
+        if not isinstance(self.minus, (list, tuple)) or len(self.minus) != 2:
+            raise ValueError(f"minus is {self.minus!r}; give the names of two arms.")
+        for arm in self.minus:
+            check_choice("An arm of minus", arm, self.arms)
+        if self.minus[0] == self.minus[1]:
+            raise ValueError(f"minus is {self.minus!r}; give the names of two different arms.")
+        check_choice("template", self.template, PARAMETERS)
+        check_choice("metric", self.metric, [name for one in METRICS for name in names_of(one)])
+        check_count("seeds", self.seeds, least=2, below=MOST_SEEDS + 1)
 
     @property
     def name(self):
         """Of its experiment, and of the folder of its results."""
-        words = re.sub(r"[^a-z0-9]+", " ", self.sentence.lower()).split()
-        return "mine, " + " ".join(words)[:60].strip()
+        return "mine, " + _words(self.sentence)[:60].strip()
 
     @property
     def experiment(self):
@@ -124,7 +162,7 @@ class Question:
         plan.EXPERIMENTS[self.name] = self.experiment  # where all experiments are looked up
         return plan.trials(self.name, arms=self.minus, seeds=seeds)
 
-    def power(self, out=results.RESULTS, **options):
+    def power(self, out=LIVE, **options):
         """Run a pilot of four seeds, and say what the two looks can find by its spread.
 
         Options are those of `course.lab.sweep.sweep`.
@@ -142,7 +180,7 @@ class Question:
         """How many seeds the two looks have."""
         return self.experiment.looks
 
-    def run(self, out=results.RESULTS, **options):
+    def run(self, out=LIVE, **options):
         """Run the first look and, if it leaves the verdict open, the second.
 
         Returns
@@ -150,7 +188,7 @@ class Question:
         course.lab.ledger.Entry
         """
         found = self.entry(self._run(range(self.looks[0]), out, **options))
-        if found.verdict in ledger.UNSETTLED:
+        if found.unsettled:
             found = self.entry(self._run(range(self.looks[1]), out, **options))
         return found
 
@@ -163,8 +201,14 @@ class Question:
         pictures.contrasts(axes, entry.findings, [ledger.digits(one) for one in entry.findings])
 
     def _run(self, seeds, out, run=sweep.sweep, **options):
+        plan.check(self.trials(1))
         trials = self.trials(seeds)
-        run(trials, out, **options)
+        outcome = run(trials, out, **options)
+        if outcome.failed:
+            trial, message = outcome.failed[0]
+            raise QuestionError(
+                f"The run of {trial.arm!r} with seed {trial.seed} failed: {message}"
+            )
         rows, _ = results.load(trials, out)
         return rows[rows["seed"].isin(seeds)]
 
@@ -179,19 +223,34 @@ def read(path):
     """
     path = Path(path)
     try:
-        values = runpy.run_path(str(path))
+        compile(path.read_bytes(), str(path), "exec")
     except OSError as error:
         raise QuestionError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (SyntaxError, ValueError) as error:  # ValueError: a null byte
+        line = getattr(error, "lineno", None)
+        where = f"{path}, line {line}" if line else f"{path}"
+        raise QuestionError(f"{where}: {getattr(error, 'msg', error)}.") from error
+    try:
+        values = runpy.run_path(str(path))
     except QuestionError:
         raise
-    except SyntaxError as error:
-        raise QuestionError(f"{path}, line {error.lineno}: {error.msg}.") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise QuestionError(f"{path} ends in {type(error).__name__}: {error}.") from error
-    found = [one for one in values.values() if isinstance(one, Question)]
+    # A question with two names is one.
+    found = list({id(one): one for one in values.values() if isinstance(one, Question)}.values())
     if len(found) != 1:
         raise QuestionError(
             f"{path} holds {len(found) or 'no'} questions; give one: mine = Question(...), see"
             " course/lab/own.py."
         )
     return found[0]
+
+
+def _is_named(values):
+    """Whether they are values by names."""
+    return isinstance(values, Mapping) and all(isinstance(name, str) for name in values)
+
+
+def _words(sentence):
+    """The words of a sentence, as the name of a folder has them."""
+    return " ".join(re.sub(r"[^a-z0-9]+", " ", sentence.lower()).split())

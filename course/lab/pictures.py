@@ -1,6 +1,8 @@
 """Pictures of what experiments found: the curves of a table, the contrasts of a claim."""
 
+import io
 import textwrap
+from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -107,3 +109,27 @@ def contrasts(axes, findings, texts):
     right.set_yticks(range(len(findings)), said, fontsize=11)
     for side in (axes, right):
         side.tick_params(axis="y", length=0)
+
+
+def svg(figure, title, text):
+    """A figure as SVG that tells a screen reader what it shows.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    title, text : str
+        What it is, and what it shows.
+
+    Returns
+    -------
+    str
+    """
+    picture = io.BytesIO()
+    figure.savefig(picture, format="svg", metadata={"Title": title, "Date": None})
+    described = f'<title id="title">{escape(title)}</title>\n <desc id="text">{escape(text)}</desc>'
+    return (
+        picture.getvalue()
+        .decode()
+        .replace("<svg ", '<svg role="img" aria-labelledby="title" aria-describedby="text" ', 1)
+        .replace(f"<title>{escape(title)}</title>", described, 1)
+    )

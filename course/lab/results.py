@@ -4,6 +4,7 @@ import io
 import json
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import pandas as pd
@@ -167,7 +168,9 @@ def load(trials, out=RESULTS):
     folder = Path(out) / name
     rows = collect(folder)
     if not len(rows):
-        raise SweepError(f"There are no results of {name!r} yet: `course experiment {name}`.")
+        raise SweepError(
+            f"There are no results of {name!r} yet: `course experiment {quote(name)}`."
+        )
     there, of_arm = set(rows["setting"]), {trial.arm: trial for trial in trials}
     choices = []
     for where in (None, *BACKENDS):  # None: that of each arm
@@ -197,7 +200,9 @@ def table(name, out=RESULTS):
     usual = {trial.arm: trial for trial in planned.values()}
     rows = collect(Path(out) / name)
     if not len(rows):
-        raise SweepError(f"There are no results of {name!r} in {out}: `course experiment {name}`.")
+        raise SweepError(
+            f"There are no results of {name!r} in {out}: `course experiment {quote(name)}`."
+        )
     rows = _with_trials(rows)
 
     def changed(row):

@@ -27,8 +27,11 @@ SHEET = "docs/cheat_sheet.md"
 POSTER = "docs/poster.md"  # which is drawn, and in no folder
 POSTER_PAGE = """# All claims on one page
 
-What the ledger found, from [its lesson](../notebooks/13_the_ledger.ipynb). To the right of the grey
-band a contrast supports its claim, by more than the smallest difference that matters.
+What the ledger found, from [its lesson](../notebooks/13_the_ledger.ipynb). Each mark is a contrast
+with its interval. An interval right of the line lies wholly where its claim says, one left of it
+wholly where the claim does not. In the grey band a difference has the right sign, but is too small
+to matter; for a claim that two things are the same, a difference there is just too large. An
+arrowhead points to what lies beyond the axis.
 
 <p class="screen">To print: <a href="../_static/ledger.pdf">PDF</a>.</p>
 

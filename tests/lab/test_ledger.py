@@ -3,12 +3,15 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -121,13 +124,63 @@ def test_results_become_verdicts():
 @pytest.mark.parametrize(
     ("losses", "says"),
     [
-        ({"treated": [0.3, float("nan"), 0.3, 0.3, 0.3, 0.3]}, "'treated' .* seed 1 has diverged"),
+        (
+            {"treated": [0.3, float("nan"), 0.3, 0.3, 0.3, 0.3]},
+            "'treated' .* is not a number with seed 1",
+        ),
         ({"seeds": 1}, "needs two seeds .* there are 1"),
     ],
 )
 def test_what_cannot_be_judged_is_not_measured_and_says_why(losses, says):
     entry = found(TREATED, **losses)
     assert (entry.verdict, entry.tally) == ("not measured", "") and re.search(says, entry.missing)
+
+
+def test_the_command_that_is_advised_can_be_pasted_into_a_shell(tmp_path):
+    for look in (lambda: results.load(plan.trials("made up", seeds=1), tmp_path), None):
+        with pytest.raises(results.SweepError, match="`course experiment 'made up'`"):
+            look() if look else results.table("made up", tmp_path)
+
+
+def test_a_choice_by_too_few_seeds_is_not_measured_yet(stored, monkeypatch):
+    for name in ("made up", "made up digits"):
+        longer = replace(plan.EXPERIMENTS[name], looks=(24, 48))
+        monkeypatch.setitem(plan.EXPERIMENTS, name, longer)
+    best = replace(VANISHES, disappears=False, controls=())
+    table = rows(seeds=24)
+    stored["made up"] = table[~table["arm"].isin(RATES[1:]) | (table["seed"] < 1)]
+    (entry,) = ledger.look_up(asked=[best])
+    assert (entry.verdict, entry.diverged) == ("not measured", False)
+    assert "has a setting with fewer than the 6 seeds that the best is chosen by" in entry.missing
+    stored["made up"] = table
+    assert ledger.look_up(asked=[best])[0].verdict == "holds"
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.text("spco", min_size=1, max_size=3), st.text("spco", max_size=2))
+def test_a_second_look_is_wanted_only_where_it_can_change_the_verdict(says, controls):
+    """At it, what is not settled may come to say anything."""
+    one = less("treated", "plain", smallest=1.0, expected="higher")
+    values = {"s": [2, 2, 2], "p": [1.2, 0.8, 1.0], "c": [0, 0, 0], "o": [-1, 1, 3]}
+    judged = {letter: verdict.judge(one, values[letter], LOOKS) for letter in values}
+
+    def entry(claim, says, controls):
+        found, checked = (tuple(map(judged.get, letters)) for letters in (says, controls))
+        return ledger.Entry(claim, found, checked, verdict.verdict(claim, found, checked))
+
+    loose = [place for place, one in enumerate(says + controls) if one in "po"]
+    for kind in verdict.KINDS:
+        claim = Claim("id", "More.", "-", (one,), kind=kind)
+        now, later = entry(claim, says, controls), set()
+        for answers in product("spco", repeat=len(loose)):
+            letters = list(says + controls)
+            for place, answer in zip(loose, answers, strict=True):
+                letters[place] = answer
+            letters = "".join(letters)
+            later.add(entry(claim, letters[: len(says)], letters[len(says) :]).verdict)
+        assert not now.unsettled or len(later) > 1
+        if now.verdict in ledger.UNSETTLED and not now.unsettled:
+            assert later == {now.verdict}
 
 
 def test_the_second_data_set_is_asked_the_same(stored):
@@ -142,6 +195,20 @@ def test_the_second_data_set_is_asked_the_same(stored):
     del stored["made up"]
     (entry,) = ledger.look_up(asked=[TREATED])
     assert entry.said == "not measured" and "no results of 'made up'" in entry.missing
+
+
+def test_a_verdict_on_digits_says_what_differs_there(stored, monkeypatch):
+    smaller = replace(plan.EXPERIMENTS["made up digits"], common={"epochs": 1, "train_size": 300})
+    monkeypatch.setitem(plan.EXPERIMENTS, "made up digits", smaller)
+    alone = less("treated", "plain", "best_loss", experiment="made up again")
+    asked = replace(TREATED, contrasts=(*TREATED.contrasts, alone))
+    stored["made up"] = stored["made up again"] = rows(treated=0.3)
+    stored["made up digits"] = rows(treated=0.5)
+    (entry,) = ledger.look_up(asked=[asked])
+    assert ledger.report(entry)[1].endswith(
+        "On digits (300 images in place of 2,000; without 'made up again'):"
+        " does not hold as stated."
+    )
 
 
 def test_what_has_no_twin_is_not_asked_of_the_second_data_set():
@@ -226,6 +293,11 @@ def test_the_second_look_is_of_what_the_first_one_did_not_settle(stored):
     # Of a control that is not settled, too.
     stored["made up"] = rows(seeds=3, treated=uneven)
     assert wanted(VANISHES)["made up"]["treated"] == 6
+    # A control that is refuted stays so: a second look would change nothing.
+    stored["made up"] = rows(seeds=3, treated=[0.4, 0.7, 0.4], plain=uneven)
+    (entry,) = ledger.look_up(asked=[VANISHES])
+    assert (entry.verdict, entry.tally) == (verdict.NOT_TESTED, "1 of 1 open")
+    assert set(wanted(VANISHES)["made up"].values()) == {3}
 
 
 def test_of_several_settings_only_the_best_gets_all_seeds(stored, monkeypatch):
@@ -280,6 +352,35 @@ def test_the_table_has_the_verdict_and_the_number_behind_it(stored):
     assert (missing["verdict"], missing["tally"], missing["found"]) == ("not measured", "", "")
 
 
+@pytest.mark.parametrize(
+    ("asked", "losses", "decides"),
+    [
+        (TREATED, {"treated": 0.3, "accuracy": 0.9}, 0),
+        (TREATED, {"treated": 0.3, "accuracy": 0.8}, 1),
+        (TREATED, {"treated": [0.3, 0.6, 0.3], "accuracy": 0.8}, 1),
+        (TREATED, {"treated": [0.3, 0.6, 0.3], "accuracy": 0.9}, 0),
+        (TREATED, {"treated": [0.48, 0.485, 0.475], "accuracy": 0.9}, 0),
+        (replace(TREATED, kind="most of"), {"treated": 0.6, "accuracy": 0.9}, 0),
+        (replace(TREATED, contrasts=TREATED.contrasts[::-1]), {"treated": 0.6, "accuracy": 0.9}, 1),
+    ],
+)
+def test_the_number_behind_a_verdict_is_that_of_the_contrast_that_decides_it(
+    asked, losses, decides
+):
+    table = rows(seeds=3, treated=losses["treated"])
+    table.loc[table["arm"] == "treated", "accuracy"] = losses["accuracy"]
+    entry = ledger.entry(asked, lambda name: table)
+    shown = ledger.table([entry])["found"][0]
+    assert entry.deciding is entry.findings[decides] and shown == ledger.digits(entry.deciding)
+
+
+def test_where_a_claim_cannot_be_tested_the_number_is_that_of_its_control():
+    entry = found(VANISHES, treated=0.5)
+    assert entry.verdict == verdict.NOT_TESTED and entry.deciding is entry.controls[0]
+    assert {word for says in ledger.DECISIVE.values() for word in says} == set(verdict.SAYS)
+    assert set(ledger.DECISIVE) == VERDICTS
+
+
 def test_details_say_what_was_expected_and_what_was_found():
     uneven = [0.5, 0.5, 0.51, 0.5, 0.5, 0.5]
     table = ledger.details(found(VANISHES, treated=[0.3, 0.6, 0.3], rate_03=uneven, seeds=3))
@@ -289,7 +390,8 @@ def test_details_say_what_was_expected_and_what_was_found():
     ]
     assert list(table["expected"]) == ["within 0.02", "below -0.02"]
     assert list(table["says"]) == ["supports", "open"]
-    assert table["seeds"][0] == "3" and re.fullmatch(r"3; needs about \d+", table["seeds"][1])
+    assert table["seeds"][0] == "3"
+    assert re.fullmatch(r"3; needs about \d+ \(6 are planned\)", table["seeds"][1])
     assert table["word"][1] == "open" and table["found"][0] == "+0.000 [+0.000, +0.000]"
 
 
@@ -300,6 +402,14 @@ def test_details_say_what_was_expected_and_what_was_found():
         ([-0.0196, -0.0196], 0.02, "-0.0196 [-0.0196, -0.0196]"),  # on which side of -0.02?
         ([2e-7, 2e-7], 1e-4, "+2e-07 [+2e-07, +2e-07]"),
         ([0.001, 0.001], 0.0, "+0.001 [+0.001, +0.001]"),
+        ([0.0004, 0.0004], 0.0, "+0.0004 [+0.0004, +0.0004]"),
+        ([0.0005, 0.0006, 0.0002], 0.0, "+0.0004 [-0.0003, +0.0011]"),
+        ([0.00003, 0.00003], 0.0, "+0.00003 [+0.00003, +0.00003]"),
+        ([0.0004, 0.0004], 0.02, "+0.0004 [+0.0004, +0.0004]"),
+        ([0.02004, 0.02004], 0.02, "+0.02004 [+0.02004, +0.02004]"),
+        ([-0.02, -0.02], 0.02, "-0.020 [-0.020, -0.020]"),
+        ([0.0, 0.0], 0.02, "+0.000 [+0.000, +0.000]"),
+        ([0.3 - 0.28, 0.3 - 0.28], 0.02, "+0.020 [+0.020, +0.020]"),  # but for the last digit
     ],
 )
 def test_numbers_show_on_which_side_of_the_boundary_they_lie(values, smallest, shown):
@@ -320,9 +430,14 @@ def test_the_report_of_a_claim_says_what_was_found():
     assert "No text's claim" in above
     assert "**cannot be tested here**" in below
     assert "The control *treated - plain (loss)* is refuted" in below
-    assert "On what (said afterwards): the weather." in below
+    assert "What it depends on (added after the results): the weather." in below
     _, below = ledger.report(found(TREATED, seeds=3, treated=[0.3, 0.6, 0.3]))
     assert re.search(r"At about \d+ seeds there is an even chance of an answer to \*treated", below)
+    assert below.endswith("if its mean and spread stay: the 6 that are planned will hardly tell.")
+    _, below = ledger.report(found(TREATED, seeds=3, treated=[0.43, 0.45, 0.47]))
+    assert below.endswith("if its mean and spread stay."), "so many are planned"
+    _, below = ledger.report(found(TREATED, treated=0.3))
+    assert below == "Verdict: **holds** (2 of 2 supported; 3 seeds).", "no space at its end"
     missing = ledger.Entry(TREATED, (), (), "not measured", missing="There are no results.")
     assert ledger.report(missing)[1] == "Verdict: **not measured**. There are no results."
 
@@ -345,6 +460,7 @@ def test_the_ledger_fits_a_hundred_columns(monkeypatch, stored):
     assert shown.exit_code == 0, shown.output
     lines = shown.output.splitlines()
     assert max(map(len, lines)) <= 100
+    assert " ".join(shown.output.split()).count("the intervals of the rule, nominally 97.2 %") == 1
     ledger_lines, facts = shown.output.split("Facts about the software")
     assert "inference-deterministic" in ledger_lines and "vanishes" in facts
     for words in ("verdict", "tally", "found", "scope"):
@@ -355,6 +471,64 @@ def test_the_ledger_fits_a_hundred_columns(monkeypatch, stored):
     scope = " ".join(line[column - 1 :].strip() for line in ledger_lines.splitlines())
     assert long["scope"] in scope, "nothing is cut off"
     assert TREATED.sentence not in shown.output
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_an_id_is_whole_in_a_narrow_terminal(monkeypatch, stored, columns):
+    monkeypatch.setattr(experiments, "console", Console(width=columns))
+    long = {"id": "inference-deterministic"}
+    monkeypatch.setattr(claims, "CLAIMS", [Claim(**{**vars(TREATED), **long})])
+    stored["made up"] = rows(treated=[0.47, 0.5, 0.48, 0.47, 0.48, 0.47])
+    stored["made up digits"] = rows(treated=0.5)
+    shown = ask()
+    assert "inference-deterministic" in shown.output, shown.output
+    assert max(map(len, shown.output.splitlines())) <= columns
+
+
+def test_runs_that_diverged_are_told_below_the_table(monkeypatch, stored):
+    monkeypatch.setattr(claims, "CLAIMS", [TREATED, VANISHES])
+    monkeypatch.setattr(claims, "FACTS", [replace(TREATED, id="nothing yet")])
+    stored["made up"] = rows(treated=[0.3, np.nan, 0.3], seeds=3, plain=0.5)
+    shown = " ".join(ask().output.split())
+    assert (
+        "treated: The loss of the arm 'treated' of 'made up' is not a number with seed 1" in shown
+    )
+    del stored["made up"]
+    assert "There are no results" not in ask().output, "that is usual"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("formula", "--draw", "."), "the id of a claim and --draw do not go together: give one"),
+        (("formula", "--all"), "the id of a claim and --all do not go together"),
+        (("formula", "--file", "mine.py"), "the id of a claim and --file do not go together"),
+        (("--file", "mine.py", "--draw", "."), "--file and --draw do not go together"),
+        (("--file", "mine.py", "--seeds", 3), "--dataset and --seeds change runs"),
+        (("--dataset", "nonsense"), "--dataset and --seeds change runs: give the id of a claim"),
+        (
+            ("--seeds", 3),
+            "--dataset and --seeds change runs: give the id of a claim, too, or --all",
+        ),
+        (("formula", "--dataset", "nonsense"), "There is no data set 'nonsense'"),
+        (("--all", "--dataset", "nonsense"), "There is no data set 'nonsense'"),
+        (("--draw", __file__), f"Cannot write to {__file__}: "),
+        (("--draw", "/proc/none"), "Cannot write to /proc/none: "),
+    ],
+)
+def test_what_would_be_ignored_or_cannot_be_is_refused(monkeypatch, stored, swept, words, sentence):
+    monkeypatch.setattr(ledger, "look_up", lambda *others, **options: [found(TREATED, treated=0.3)])
+    shown = ask(*words)
+    assert shown.exit_code == 1 and sentence in " ".join(shown.output.split()), shown.output
+    assert "Traceback" not in shown.output and isinstance(shown.exception, SystemExit)
+    assert not swept
+
+
+def test_a_single_seed_is_refused_before_it_is_trained(swept):
+    for words in (("formula", "--seeds", 1), ("--all", "--seeds", 1)):
+        shown = ask(*words)
+        assert shown.exit_code == 2 and "--seeds" in shown.output, "a wrong call"
+    assert not swept
 
 
 @pytest.mark.parametrize("commit", ["abc1234", ""])
@@ -377,9 +551,13 @@ def test_the_table_has_every_claim_and_says_what_is_not_measured(tmp_path):
     assert list(table["id"]) == [claim.id for claim in claims.CLAIMS]
     earlier = ledger.first_edition()
     assert 40 < len(earlier) < len(IDS)
+    assert ledger.FORMERLY["sparsity"] in earlier and "sparsity" not in earlier
+    now = {ledger.FORMERLY.get(id, id) for id in IDS}
+    assert set(earlier) <= now, "each old verdict is that of a claim of today"
     for id, verdict_shown in zip(table["id"], table["verdict"], strict=True):
-        shown_as = f"not measured yet (first edition: {earlier.get(id)})"
-        assert verdict_shown == (shown_as if id in earlier else "not measured"), id
+        old = earlier.get(ledger.FORMERLY.get(id, id))
+        shown_as = f"not measured yet (first edition: {old})" if old else "not measured"
+        assert verdict_shown == shown_as, id
 
 
 def test_what_is_measured_does_not_speak_of_the_first_edition(stored):
@@ -422,7 +600,10 @@ def test_one_claim_is_tested_here_and_now(tmp_path, monkeypatch):
 
 def test_power_is_shown_before_a_run(stored, capsys):
     experiments.show_power(TREATED, 3)
-    assert " ? " in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
+    assert " ? " in out
+    assert "how likely so many seeds are to find a true effect, if the spread is that of the" in out
+    assert "of the full runs" in out and "pilot" not in out
     stored["made up"] = rows(treated=[0.3, 0.4, 0.3, 0.35, 0.3, 0.3])
     experiments.show_power(TREATED, 3)
     out = capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Pictures of what experiments found. (That of a claim's contrasts: test_ledger.py.)"""
 
+from xml.etree import ElementTree
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,3 +34,16 @@ def test_bands_of_a_tidy_table_are_the_curves_of_its_runs(runs):
         assert line.get_label() == expected.get_label()
     for expected, band in zip(one.collections, other.collections, strict=True):
         np.testing.assert_allclose(band.get_paths()[0].vertices, expected.get_paths()[0].vertices)
+
+
+def test_a_picture_tells_a_screen_reader_what_it_shows():
+    figure, _ = plots.panels()
+    text = pictures.svg(figure, "Less < more & so on", 'It "falls" & rises.')
+    root = ElementTree.fromstring(text)
+    assert root.get("role") == "img"
+    assert said(root) == ["Less < more & so on", 'It "falls" & rises.']
+
+
+def said(root):
+    named = {one.get("id"): one.text for one in root}
+    return [named[root.get("aria-labelledby")], named[root.get("aria-describedby")]]

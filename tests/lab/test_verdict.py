@@ -2,6 +2,8 @@
 pairs, and what it can find.
 """
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,6 +66,13 @@ def test_each_expectation_errs_alike(expected, truth):
     assert 0.02 < share["contradicts"] < ERROR + CHANCE
 
 
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_should_be_the_same_can_err_at_both_boundaries(plan):
+    """As lesson 13 says: in at most 5 %, where the noise dwarfs what matters."""
+    wrong = rule.simulate(plan, truth=0.0, spread=100.0, expected="same")["contradicts"]
+    assert ERROR < wrong < 2 * ERROR
+
+
 def test_skewed_noise_of_a_single_arm_is_worse_and_the_rule_says_how_much():
     shares = [rule.simulate(plan, noise="skewed") for plan in [(3, 6), *PLANS]]
     worst = max(share["contradicts"] for share in shares)
@@ -94,29 +103,50 @@ def test_what_is_far_from_the_boundary_is_told_right(expected):
     assert rule.simulate((5, 10), against, 0.2, expected=expected)["contradicts"] > 0.999
 
 
-def chosen_sweeps(plan, both, sweeps=SWEEPS):
-    """How often the rule errs where an arm is the best of three that are alike.
+def chosen_sweeps(plan, settings, others=0, alike=True, noise=1.0, sweeps=SWEEPS):
+    """How often the rule errs, on either side, where an arm is the best of settings that are alike.
 
-    The worst case: what it is chosen by is what it is judged by.
+    The worst case: what it is chosen by is what it is judged by. The other arm is the best of
+    `others` with this noise, of which all but one are bad if they are not alike; or a constant.
     """
-    first, second = plan
-    rng = np.random.default_rng(1)
+    first, rng = rule.choosing(plan), np.random.default_rng(1)
 
-    def at_its_best():
-        values = rng.normal(size=(sweeps, 3, second))
+    def at_its_best(count, bad=0.0):
+        values = rng.normal(size=(sweeps, count, plan[1]))
+        values[:, 1:] += bad
         best = values[:, :, :first].mean(axis=2).argmin(axis=1)
         return values[np.arange(sweeps), best]
 
-    values = at_its_best() - (at_its_best() if both else 0)
+    values = at_its_best(settings)
+    if others:
+        values = values - noise * at_its_best(others, 0.0 if alike else 10.0)
     says = rule.says_of_sweeps(contrast("lower", 0.0), values, plan)
     return np.mean(says == "supports"), np.mean(says == "contradicts")
 
 
-def test_to_choose_is_an_advantage_and_the_rule_says_of_how_much():
-    supports, contradicts = chosen_sweeps((5, 10), both=False)
-    assert 0.055 < supports < 0.07 and contradicts < ERROR
-    assert "up to 7 %" in rule.__doc__
-    assert max(chosen_sweeps((5, 10), both=True)) < ERROR
+@pytest.mark.parametrize(("settings", "share"), [(3, 0.07), (5, 0.10), (7, 0.12)])
+def test_to_choose_is_an_advantage_and_the_rule_says_of_how_much(settings, share):
+    errors = [chosen_sweeps(plan, settings) for plan in PLANS]
+    assert all(ERROR < supports < share and wrong < ERROR for supports, wrong in errors)
+    assert max(errors)[0] > share - 0.01, "it does not say too much"
+    said = " ".join(rule.__doc__.split())
+    assert f"{100 * share:.0f} % " in said and f"there are {settings}" in said
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("settings", [3, 7])
+def test_where_both_arms_choose_among_as_many_alike_settings_the_rule_keeps_its_promise(
+    plan, settings
+):
+    assert max(chosen_sweeps(plan, settings, settings)) < ERROR
+
+
+@pytest.mark.parametrize("unlike", [{"alike": False}, {"noise": 0.2}])
+@pytest.mark.parametrize("plan", PLANS)
+def test_where_both_choose_and_are_not_alike_it_errs_in_favour_of_one(plan, unlike):
+    supports, contradicts = chosen_sweeps(plan, 3, 3, **unlike)
+    assert 0.035 < supports < 0.06 and contradicts < ERROR
+    assert "in up to 6 %" in " ".join(rule.__doc__.split())
 
 
 # One contrast
@@ -237,6 +267,12 @@ def test_what_cannot_be_judged_is_refused(make, says):
             "holds in most",
             "2 of 3 supported, 1 in part",
         ),
+        (
+            "spc",
+            "does not hold as stated",
+            "holds, perhaps too little to matter",
+            "1 of 3 supported, 1 in part, 1 refuted",
+        ),
         ("c", "does not hold", "does not hold in most", "1 of 1 refuted"),
         ("cc", "does not hold", "does not hold in most", "2 of 2 refuted"),
         ("sc", "does not hold as stated", "mixed", "1 of 2 supported, 1 refuted"),
@@ -254,7 +290,12 @@ def test_what_cannot_be_judged_is_refused(make, says):
             "3 of 6 refuted, 3 open",
         ),
         ("cco", "does not hold as stated", "does not hold in most", "2 of 3 refuted, 1 open"),
-        ("spo", "open", "holds in most", "1 of 3 supported, 1 in part, 1 open"),
+        (
+            "spo",
+            "open",
+            "holds, perhaps too little to matter",
+            "1 of 3 supported, 1 in part, 1 open",
+        ),
         ("so", "open", "open", "1 of 2 supported, 1 open"),
         ("o", "open", "open", "1 of 1 open"),
     ],
@@ -268,18 +309,18 @@ def test_verdicts(says, all_of, most_of, tally):
 @settings(derandomize=True, deadline=None)
 @given(st.text("spco", min_size=1, max_size=7))
 def test_no_answer_to_what_is_open_changes_a_verdict_that_stands(says):
-    """And what is called open could still be tipped."""
+    """It may come to say more or less of how much. What is called open could still be tipped."""
+
+    def bare(said):
+        return re.sub(" as stated| in most|, perhaps.*", "", said)
+
     for kind in rule.KINDS:
         now = verdict(claim(kind), found(says))
         later = {verdict(claim(kind), found(says.replace("o", answer))) for answer in "sc"}
         if now == "open":
             assert len(later) > 1
-        elif kind == "most of":
-            assert later == {now}
         else:
-            assert {one.replace(" as stated", "") for one in later} == {
-                now.replace(" as stated", "")
-            }
+            assert set(map(bare, later)) == {bare(now)}
 
 
 @pytest.mark.parametrize("controls", ["c", "o", "p", "sc"])
@@ -351,10 +392,10 @@ def diverged(table):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (diverged, "arm 'a' of 'made up' with seed 3 has diverged: its score is nan"),
+        (diverged, "score of the arm 'a' of 'made up' is not a number with seed 3, but nan"),
         (
             lambda table: table.replace({"score": table["score"][12]}, np.inf),
-            "arm 'b' of 'made up' with seed 2 has diverged: its score is inf",
+            "arm 'b' of 'made up' is not a number with seed 2, but inf: diverged, or never reached",
         ),
         (
             lambda table: pd.concat([table, table.iloc[7:8]]),
@@ -430,10 +471,29 @@ def test_a_setting_with_a_run_that_diverged_is_not_the_best():
     losses = {rate: [np.nan, 1, 1, 1, 1, 1] for rate in RATES}
     with pytest.raises(ValueError, match="cannot choose among '0.1', '0.3', '0.5'"):
         contrast_values(one, settings_rows(losses), PLAN)
+    losses = {"0.1": [3.0] * 6, "0.3": [np.nan] * 6, "0.5": [2.0] * 6}
+    assert contrast_values(one, settings_rows(losses), PLAN).tolist() == [12.0] * 6
+    (finding,) = rule.findings([one], lambda name: settings_rows(losses), lambda name: PLAN)
+    assert finding.settings == {RATES: "0.5"}, "none of its runs ended"
+    losses = dict.fromkeys(RATES, [np.nan] * 6)
+    with pytest.raises(rule.Diverged, match="best_loss is not a number: diverged, or never reac"):
+        contrast_values(one, settings_rows(losses), PLAN)
     with pytest.raises(ValueError, match="no runs of the arm '0.5'"):
         contrast_values(one, settings_rows({"0.1": [1] * 6, "0.3": [1] * 6}), PLAN)
     with pytest.raises(ValueError, match="no metric 'best_loss'"):
         contrast_values(one, rows().replace({"a": "0.1"}), PLAN)
+
+
+def test_a_choice_by_fewer_seeds_than_planned_is_no_look():
+    plan = (8, 16)  # the choice is by 5 seeds
+    one = contrast(terms={(RATES, "score"): 1})
+    losses = {"0.1": [3.0] * 16, "0.3": [4.0] * 16, "0.5": [2.0] * 16}
+    table = settings_rows(losses, seeds=16)
+    for kept, look in ((1, 0), (4, 0), (5, 1), (16, 1)):
+        early = table[(table["arm"] == "0.5") | (table["seed"] < kept)]
+        (finding,) = rule.findings([one], lambda name, rows=early: rows, lambda name: plan)
+        assert (finding.look, len(finding.values)) == (look, 8), kept
+        assert finding.settings == {RATES: "0.5"}
 
 
 # Before the runs
@@ -447,18 +507,16 @@ def test_the_power_is_the_share_of_sweeps_that_find_it(count, effect):
 
 
 @settings(derandomize=True, deadline=None)
-@given(st.floats(1e-3, 100), st.integers(3, 300))
-def test_what_is_detectable_is_found_in_nine_of_ten_sweeps(spread, count):
-    distance = rule.detectable(spread, count)
-    assert rule.power(spread, count, 0.02, 0.02 + distance) == pytest.approx(0.9, abs=1e-6)
-    assert rule.detectable(2 * spread, count) == pytest.approx(2 * distance)
-    assert rule.detectable(spread, count + 1) < distance
-    assert rule.seeds_needed(spread, distance * (1 + 1e-9)) == count
+@given(st.floats(1e-3, 100), st.floats(0.3, 3))
+def test_with_so_many_seeds_an_effect_is_found_in_nine_of_ten_sweeps(spread, part):
+    count = rule.seeds_needed(spread, part * spread)
+    assert rule.power(spread, count, 0.02, 0.02 + part * spread) >= 0.9 - 1e-9
+    assert rule.power(spread, count - 1, 0.02, 0.02 + part * spread) < 0.9 + 1e-9
 
 
 def test_without_spread_all_is_found():
     assert rule.power(0.0, 3, 1.0, 1.1) == 1 and rule.power(0.0, 3, 1.0, 0.9) == 0
-    assert rule.detectable(0.0, 3) == 0 and rule.seeds_needed(0.0, 0.1) == 2
+    assert rule.seeds_needed(0.0, 0.1) == 2
     assert rule.power(1e-12, 8, 0.0, 1.0) == 1
     assert rule.seeds_needed(1.0, 0.01) == np.inf
 
@@ -500,10 +558,3 @@ def test_the_findings_come_in_the_order_of_the_contrasts():
     found = rule.findings(contrasts, lambda name: asked.append(name) or rows(), lambda name: LOOKS)
     assert [finding.says for finding in found] == ["supports", "contradicts"]
     assert set(asked) == {"made up"}
-
-
-def test_p_values_are_students():
-    values = [1.5, 1.1, 1.9, 1.4, 1.3]
-    finding = judge(contrast(), values, LOOKS)
-    assert rule.p_value(finding) == pytest.approx(stats.ttest_1samp(values, 1.0).pvalue)
-    assert rule.p_value(judge(contrast(), [2, 2, 2], LOOKS)) == 0

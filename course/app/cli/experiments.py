@@ -2,6 +2,7 @@
 
 import ast
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -141,10 +142,12 @@ MOST_COLUMNS = 12  # that fit beside each other
 
 
 def rich_table(frame, title, widths=None, **options):
-    """A table; `widths` are those of some columns, where they are not as wide as there is room."""
+    """A table; `widths` are those that columns have at most. An id is to be copied: not broken."""
     table = Table(title=title, **options)
     for column in frame.columns:
-        table.add_column(str(column), width=(widths or {}).get(column))
+        whole = column == "id"
+        width = None if whole else (widths or {}).get(column)
+        table.add_column(str(column), max_width=width, no_wrap=whole)
     for row in frame.itertuples(index=False):
         table.add_row(*map(Text, map(str, row)))  # as Text: an interval's brackets are no markup
     return table
@@ -183,7 +186,9 @@ def claims(
         Path | None, typer.Option(help="Folder for the poster of all claims, as SVG and PDF.")
     ] = None,
     dataset: Dataset = None,
-    seeds: Annotated[int | None, typer.Option(help="How many repetitions.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, help="How many repetitions: two or more.")
+    ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     out: Out = None,
@@ -193,6 +198,7 @@ def claims(
 
     kept = out or results.RESULTS
     with explained():
+        check_options(claim, everything, file, draw, dataset or seeds)
         if everything:
             run_ledger(kept, dataset, seeds, workers, scheduler)
         if file:
@@ -201,7 +207,8 @@ def claims(
         if draw:
             from course.lab import poster
 
-            paths = poster.save(ledger.look_up(kept), draw)
+            with writable(draw):
+                paths = poster.save(ledger.look_up(kept), draw)
             console.print(f"The poster: {', '.join(map(str, paths))}", markup=False)
             return
         if claim is None:
@@ -226,23 +233,52 @@ def claims(
             style="bold",
             markup=False,
         )
-        for text in (ledger.why(entry), asked.known):
+        digits = committed.digits and f"On digits{ledger.on_digits(asked)}: {committed.digits}."
+        for text in (digits, ledger.why(entry), asked.known):
             if text:
                 console.print(text, markup=False)
+
+
+def check_options(claim, everything, file, draw, of_runs):
+    """Refuse options of `claims` that one of them would make another ignore."""
+    from course.lab.plan import PlanError
+
+    given = {"the id of a claim": claim, "--all": everything, "--file": file, "--draw": draw}
+    given = [name for name, value in given.items() if value]
+    if len(given) > 1 and given != ["--all", "--draw"]:
+        raise PlanError(f"{' and '.join(given)} do not go together: give one of them.")
+    if of_runs and not (claim or everything):
+        raise PlanError(
+            "--dataset and --seeds change runs: give the id of a claim, too, or --all. (The file of"
+            " a claim of your own has its own.)"
+        )
+
+
+@contextmanager
+def writable(path):
+    """One sentence, if it is not."""
+    from course.lab.errors import UserError
+
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"Cannot write to {path}: {error.strerror or error}. Choose a folder that can be"
+            " written to."
+        ) from error
 
 
 def ask_own(file, out, workers, scheduler):
     """Plan, run and judge a claim of one's own, and draw it."""
     from course import plots
-    from course.lab import ledger, own
+    from course.lab import ledger, own, pictures
+    from course.lab.files import write_whole
 
     question = own.read(file)
     console.print(question.sentence, markup=False)
 
     def run(trials, out):
-        outcome = run_sweep(trials, out, workers, scheduler)
-        if outcome.failed:
-            raise typer.Exit(1)
+        return run_sweep(trials, out, workers, scheduler)
 
     show_power(question.claim, question.seeds, question.power(out, run=run))
     entry = question.run(out, run=run)
@@ -252,8 +288,11 @@ def ask_own(file, out, workers, scheduler):
     console.print(f"Verdict: {entry.verdict} ({entry.tally}).", style="bold", markup=False)
     figure, axes = plots.panels(height=3)
     question.draw(axes, entry)
+    (found,) = entry.findings
+    shown = f"{found.contrast.name}, with its interval: {ledger.digits(found)}, {found.says}."
     picture = file.with_suffix(".svg")
-    figure.savefig(picture, metadata={"Title": question.sentence, "Date": None})
+    with writable(picture.parent):
+        write_whole(picture, pictures.svg(figure, question.sentence, shown))
     console.print(f"Drawn in {picture}.", markup=False)
 
 
@@ -286,18 +325,27 @@ def run_ledger(out, dataset, seeds, workers, scheduler):
                 console.print(f"{name}: all {len(trials)} runs are there.", markup=False)
 
 
-WIDTHS = (23, 15, 15, 23, 14)  # of the ledger's columns: with what is between them, 100
+WIDTHS = (23, 15, 15, 23, 14)  # of the ledger's columns at most: with what is between them, 100
 
 
 def show_ledger(out):
     """Print the ledger, within 100 columns: the claims, and the facts in a table of their own."""
-    from course.lab import claims, ledger
+    from course.lab import claims, ledger, verdict
 
+    caption = (
+        f"In brackets the intervals of the rule, nominally {100 * verdict.CONFIDENCE:.1f} %."
+        " On digits there are fewer images."
+    )
     for asked, title in ((claims.CLAIMS, "The ledger"), (claims.FACTS, "Facts about the software")):
-        table = ledger.table(ledger.look_up(out, asked))[ledger.SHOWN]
+        entries = ledger.look_up(out, asked)
+        table = ledger.table(entries)[ledger.SHOWN]
         widths = dict(zip(table, WIDTHS, strict=True))
-        options = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}
+        options = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True, "caption": caption}
         console.print(rich_table(table, title, widths, **options))
+        caption = None  # once is enough
+        for entry in entries:
+            if entry.diverged:
+                console.print(f"{entry.claim.id}: {entry.missing}", markup=False, highlight=False)
     if claims.REGISTERED:
         console.print(
             f"The claims and the arms were fixed in commit {claims.REGISTERED}, before their runs;"
@@ -308,14 +356,18 @@ def show_ledger(out):
 
 
 def show_power(claim, seeds, table=None):
-    """Print what so many seeds can find, by the spreads of the results that are kept."""
+    """Print what so many seeds can find: by the spreads of the results that are kept or, with a
+    table, of a pilot.
+    """
     from course.lab import ledger
 
+    spread = "of the pilot"
     if table is None:
-        table = ledger.power(claim, lambda name: (seeds, 2 * seeds))
+        table, spread = ledger.power(claim, lambda name: (seeds, 2 * seeds)), "of the full runs"
     table = table.set_index("contrast")
     table.columns = ["spread", "effect", f"{seeds} seeds", f"{2 * seeds} seeds", "90 % at"]
     shown = table.map("{:.3g}".format).replace({"nan": "?", "inf": "no 1,000"}).reset_index()
-    console.print(
-        rich_table(shown, "Before the run: how probably so many seeds find an effect that is true")
+    title = (
+        "Before the run: how likely so many seeds are to find a true effect, if the spread is that"
     )
+    console.print(rich_table(shown, f"{title} {spread}"))
