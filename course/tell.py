@@ -1,0 +1,156 @@
+"""What a lesson says to its reader: whether an answer is right, and whether the text still is."""
+
+import traceback
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def check(answer, solution, *cases, tolerance=1e-5, mistakes=None, view=None):
+    """Check what the reader has written, and say what is wrong with it.
+
+    Parameters
+    ----------
+    answer : callable
+        The reader's. One that returns nothing has not been written yet.
+    solution : callable
+        The course's own.
+    *cases : tuple
+        Arguments to try both with; the last of a case may be a dict of keyword arguments. Arrays
+        are copied first, so an answer may not spoil them for the next.
+    tolerance : float
+        The largest difference that is allowed, absolute and relative.
+    mistakes : mapping of str to callable, optional
+        Wrong answers, by the sentence that names the mistake. One is named only where the reader's
+        answer gives just what it gives in each case.
+    view : callable, optional
+        What is compared of an answer, if not all of it: such as the kinds of a model's layers.
+
+    Returns
+    -------
+    callable
+        The answer if it is right, else the solution: a lesson goes on either way.
+    """
+    look = view or (lambda value: value)
+
+    def outcomes(function):
+        return [look(_call(function, case)) for case in cases]
+
+    expected = outcomes(solution)
+    try:
+        found = [_call(answer, case) for case in cases]
+        if all(value is None for value in found):
+            print(f"Not written yet: {_name(answer)}. The lesson goes on with the course's own.")
+            return solution
+        found = [look(value) for value in found]
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        where = f" (line {line.lineno} of {line.name})" if line.name == _name(answer) else ""
+        print(f"✘ {_name(answer)} stops with {type(error).__name__}: {error}{where}")
+        return solution
+    wrong = [
+        (case, problem)
+        for case, one, right in zip(cases, found, expected, strict=True)
+        if (problem := _difference(one, right, tolerance))
+    ]
+    if not wrong:
+        many = "" if len(cases) == 1 else f" in all {len(cases)} cases"
+        print(f"✔ {_name(answer)} is right{many}, to {tolerance:g}.")
+        return answer
+    for sentence, mistake in (mistakes or {}).items():
+        if not any(map(_difference, found, outcomes(mistake), [tolerance] * len(cases))):
+            print(f"✘ {sentence}")
+            return solution
+    case, problem = wrong[0]
+    print(f"✘ {_name(answer)}({_shown(case)}): {problem}")
+    return solution
+
+
+def facts(sentences):
+    """Say which sentences of the text are not true of this run; nothing if all are.
+
+    Parameters
+    ----------
+    sentences : mapping of str to bool
+        By what the text says: whether it holds, with room for other machines.
+    """
+    for sentence, holds in sentences.items():
+        if not holds:
+            print(f"On this machine it came out otherwise than the text says: {sentence}.")
+
+
+def stored(experiment, metric):
+    """A metric of the runs in `results/` that the ledger is made of.
+
+    Parameters
+    ----------
+    experiment : str
+        Such as "two by two".
+    metric : str
+        Such as "best_loss".
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each seed, a column for each arm; empty where a run has no such number.
+    """
+    path = RESULTS / experiment / "runs.parquet"
+    if not path.is_file():
+        known = ", ".join(sorted(one.parent.name for one in RESULTS.glob("*/runs.parquet")))
+        raise ValueError(f"There are no stored runs of {experiment!r}; there are {known}.")
+    rows = pd.read_parquet(path)
+    if metric not in rows:
+        numbers = ", ".join(rows.select_dtypes("number").columns.drop("seed"))
+        raise ValueError(f"The runs of {experiment!r} have no {metric!r}; they have {numbers}.")
+    if rows.duplicated(["seed", "arm"]).any():
+        raise ValueError(
+            f"Some arms of {experiment!r} were tried with several settings, and are no columns:"
+            f" read {path.name} with pandas, whose column `parameters` tells them apart."
+        )
+    return rows.pivot(index="seed", columns="arm", values=metric)
+
+
+def _name(function):
+    return getattr(function, "__name__", "Your answer")
+
+
+def _call(function, case):
+    case = [one.copy() if isinstance(one, np.ndarray) else one for one in case]
+    options = case.pop() if case and isinstance(case[-1], dict) else {}
+    return function(*case, **options)
+
+
+def _difference(found, right, tolerance):
+    """What is wrong with a value, as a phrase; empty if nothing is."""
+    if isinstance(right, (tuple, list)):
+        if not isinstance(found, (tuple, list)) or len(found) != len(right):
+            return f"it returns {_short(found)}, where {len(right)} values are asked for"
+        parts = zip(found, right, strict=True)
+        problems = [_difference(one, other, tolerance) for one, other in parts]
+        return next((f"value {n}: {text}" for n, text in enumerate(problems, 1) if text), "")
+    if isinstance(right, str):
+        return "" if found == right else f"it returns {_short(found)}"
+    right = np.asarray(right, dtype=float)
+    try:
+        found = np.asarray(found, dtype=float)
+    except (TypeError, ValueError):
+        return f"it returns {_short(found)}, which is no array of numbers"
+    if found.shape != right.shape:
+        return f"it returns an array of shape {found.shape}, not {right.shape}"
+    if np.allclose(found, right, rtol=tolerance, atol=tolerance, equal_nan=True):
+        return ""
+    return f"it returns {_short(found)}, off by up to {np.max(np.abs(found - right)):.3g}"
+
+
+def _short(value):
+    if isinstance(value, np.ndarray) and value.size > 12:
+        return f"an array of shape {value.shape} that starts with {value.ravel()[:3].round(4)}"
+    with np.printoptions(precision=4, suppress=True):
+        return " ".join(str(value).split())
+
+
+def _shown(case):
+    return ", ".join(_short(one) for one in case)
