@@ -1,6 +1,8 @@
 """Every picture of the course, in one style: colour-blind-safe, and legible on a projector."""
 
+import base64
 import io
+from html import escape
 
 import matplotlib
 import numpy as np
@@ -80,6 +82,46 @@ def show(figure, caption, alt, colours=None):
         picture = io.BytesIO()
         reduced.save(picture, format="png", optimize=True)
     bundle = {"image/png": picture.getvalue(), "text/plain": alt}
+    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+    display(Markdown(f"*{caption}*"))
+
+
+def loop(draw, count, caption, alt, *, seconds=0.15, **size):
+    """Display a short animation, folded away behind its last picture, which stands still.
+
+    Without a script: it plays where it is opened, and stops where it is closed.
+
+    Parameters
+    ----------
+    draw : callable
+        Called as draw(figure, axes, number) on fresh axes for each of the pictures 0 to count - 1.
+    count : int
+    caption, alt : str
+        As for `show`.
+    seconds : float
+        How long each picture stands; the last one stands ten times as long.
+    **size
+        For `panels`.
+    """
+    pictures = []
+    for number in range(count):
+        figure, axes = panels(**size)
+        draw(figure, axes, number)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        pictures.append(Image.open(buffer).convert("RGB").quantize(24))
+    still, moving = io.BytesIO(), io.BytesIO()
+    pictures[-1].save(still, format="png", optimize=True)
+    times = [int(1_000 * seconds)] * (count - 1) + [int(10_000 * seconds)]
+    options = {"save_all": True, "append_images": pictures[1:], "duration": times, "loop": 0}
+    pictures[0].save(moving, format="gif", optimize=True, **options)
+    still, moving = (base64.b64encode(one.getvalue()).decode() for one in (still, moving))
+    html = (
+        f'<img alt="{escape(alt)}" src="data:image/png;base64,{still}">'
+        "<details><summary>Play it; close this to stop.</summary>"
+        f'<img alt="{escape(alt)}" src="data:image/gif;base64,{moving}"></details>'
+    )
+    bundle = {"text/html": html, "image/png": base64.b64decode(still), "text/plain": alt}
     display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
     display(Markdown(f"*{caption}*"))
 

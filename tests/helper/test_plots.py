@@ -1,7 +1,12 @@
 """Pictures: what they show, how they are displayed, and whether they can be told apart."""
 
+import base64
+import io
+import re
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from course import plots, training
 from course.intervals import Interval
@@ -140,3 +145,21 @@ def test_text_is_large_enough_for_a_projector():
         if name.endswith("size") and name != "figure.dpi"
     )
     assert smallest >= 12, "points, in a figure ten inches wide"
+
+
+def test_a_loop_moves_stands_still_and_says_what_it_shows(shown):
+    def draw(figure, axes, number):
+        axes.plot([0, number])
+
+    plots.loop(draw, 3, "It grows.", "A line that <grows>.", seconds=0.1, height=2)
+    (bundle, metadata), (caption, _) = shown
+    moving = re.search(r'data:image/gif;base64,([^"]+)', bundle["text/html"])[1]
+    picture = Image.open(io.BytesIO(base64.b64decode(moving)))
+    assert picture.n_frames == 3
+    picture.seek(2)
+    assert picture.info["duration"] == 1_000, "the last one stands still"
+    still = Image.open(io.BytesIO(bundle["image/png"]))
+    assert still.size == picture.size == (800, 160)
+    assert bundle["text/html"].count('alt="A line that &lt;grows&gt;."') == 2
+    assert "<script" not in bundle["text/html"] and caption == "*It grows.*"
+    assert metadata["image/png"]["alt"] == bundle["text/plain"] == "A line that <grows>."
