@@ -33,7 +33,7 @@ SLOW = (
     "lab/test_sweep.py::test_(a_run_is_a_notebook|a_sweep_on_a_cluster|a_failed_run|ctrl_c|a_full)",
     "lab/test_ledger.py::test_(one_claim_is_tested|all_computes)",
     "lab/test_measures.py::test_no_measure_changes_the_model",
-    "lab/test_many.py::test_seeds_at_once",
+    r"lab/test_many.py::test_seeds_at_once_on_jax\[all",
     "lab/test_variants.py::test_on_jax",
     "publish/test_slides.py::test_(presenting|axe)",
     r"publish/test_slides.py::test_a_deck_without_a_network\[(?!02)",
