@@ -31,6 +31,7 @@ SLOW = (
     "grading/test_class.py::",
     "grading/test_batch.py::test_(a_killed_worker|a_key_may_be_made)",
     "lab/test_sweep.py::test_(a_run_is_a_notebook|a_sweep_on_a_cluster|a_failed_run|ctrl_c|a_full)",
+    "lab/test_sweep.py::test_(a_kill_in_mid|the_notebook_of_a_run|a_worker_that_sees)",
     "lab/test_ledger.py::test_(one_claim_is_tested|all_computes)",
     "lab/test_measures.py::test_no_measure_changes_the_model",
     r"lab/test_many.py::test_seeds_at_once_on_jax\[all",

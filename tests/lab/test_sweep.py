@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import distributed
 import nbformat
 import pandas as pd
 import psutil
@@ -442,6 +443,124 @@ def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill
         and f"{row['test_accuracy']:+.3f}" in result.output
         and "digits" in result.output
     )
+
+
+# First cell of the real template: a checkpoint after each epoch, and a halt after the third.
+HALT = """
+import os, time
+from pathlib import Path
+from course.lab import many, record
+
+many.SAVE_SECONDS = 0
+record.Checkpoint.__init__.__defaults__ = (0,)
+for kind in (many._Saver, record.Checkpoint):
+    def epoch_done(saver, state, usual=kind.epoch_done):
+        usual(saver, state)
+        begun = Path("FOLDER", "begun")
+        with open(begun, "a") as file:
+            print("epoch", os.getpid(), file=file)
+        while Path("FOLDER", "hold_all").exists() and begun.read_text().count("epoch") == 3:
+            time.sleep(0.05)
+    kind.epoch_done = epoch_done
+"""
+
+
+@pytest.mark.parametrize(("backend", "epochs"), [("jax", 4), ("tensorflow", 8)])
+def test_a_kill_in_mid_training_changes_no_bit_of_the_results(place, backend, epochs):
+    """On JAX both seeds are trained at once; on TensorFlow the first of two is killed."""
+    notebook = nbformat.read(TRAIN, as_version=4)
+    cell = nbformat.v4.new_code_cell(HALT.replace("FOLDER", str(place.folder)))
+    notebook.cells.insert(0, cell)
+    nbformat.write(notebook, place.folder / "train.ipynb")
+    command = ["two by two", "--arm", "more images, both, rate 0.2", "--dataset", "digits"]
+    command += ["--seeds", "2", "--workers", "1", "--epochs", "4", "-p", "train_size=200"]
+    command += ["-p", "validation_size=100"]
+
+    def sweep_into(name):
+        settings = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner"}
+        process = subprocess.Popen(
+            [sys.executable, "driver.py", "experiment", *command, "--out", name],
+            env=os.environ | settings | {"KERAS_BACKEND": backend},
+            cwd=place.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        place.processes.append(process)
+        return process
+
+    def found(name):
+        folder = place.folder / name / "two by two"
+        assert not list((folder / "checkpoints").iterdir())
+        rows, history = (pd.read_parquet(folder / f"{one}.parquet") for one in ("runs", "history"))
+        return rows.drop(columns="seconds"), history[history["metric"] != "seconds"]
+
+    place.tell("hold_all")
+    process = sweep_into("killed")
+    wait(lambda: len(place.begun()) == 3, "the third epoch")
+    os.kill(place.begun()[-1][1], signal.SIGKILL)
+    place.release("hold_all")
+    code, output, errors = finish(process)
+    assert (code, errors) == (0, ""), output
+    assert len(place.begun()) == epochs, "it went on behind the third epoch"
+    assert len({pid for _, pid in place.begun()}) == 2, "in another kernel"
+    assert finish(sweep_into("undisturbed"))[0] == 0
+    for killed, undisturbed in zip(found("killed"), found("undisturbed"), strict=True):
+        pd.testing.assert_frame_equal(killed, undisturbed, check_exact=True)
+
+
+def test_the_notebook_of_a_run_can_be_run_again_by_hand(tmp_path):
+    """Of a run that failed, once its value is mended; and of one that is done, to see its model."""
+    small = {"dataset": "digits", "train_size": 200, "validation_size": 100, "epochs": 1}
+    for name, rate in (("failed", 1.5), ("arms", 0.2)):
+        (one,) = plan.trials(
+            "transformer",
+            arms=["layer, learning rate 0.01"],
+            seeds=1,
+            parameters=small | {"rate": rate},
+        )
+        outcome = sweep.sweep([one], tmp_path, workers=1)
+        assert len(outcome.failed) == (name == "failed"), outcome.failed
+        (path,) = (tmp_path / "transformer" / name).glob(f"{one.setting}-*/notebook.ipynb")
+        notebook = nbformat.read(path, as_version=4)
+        (cell,) = [
+            one for one in notebook.cells if "injected-parameters" in one.metadata.get("tags", ())
+        ]
+        assert str(rate) in cell.source
+        cell.source = cell.source.replace("1.5", "0.2")
+        nbformat.write(notebook, path.with_name("mended.ipynb"))
+        again = [sys.executable, "-m", "papermill", "mended.ipynb", "out.ipynb"]
+        done = subprocess.run(again, cwd=path.parent, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "image/png" in path.with_name("out.ipynb").read_text()
+
+
+def test_a_worker_that_sees_another_folder_under_the_same_path_is_refused(place):
+    """As on another machine, with results of its own: what it would compute, nobody would find."""
+    see_all = ["bwrap", "--dev-bind", "/", "/"]
+    if not shutil.which("bwrap") or subprocess.run([*see_all, "true"]).returncode:
+        pytest.skip("bubblewrap is not installed, or may not be used here")
+    assert place.run("--workers", "1")[0] == 0
+    view = place.folder / "view"
+    place.out.rename(view)
+    place.out.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = [*dask, "scheduler", "--host", address, "--dashboard-address", "127.0.0.1:0"]
+    worker = [*dask, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    worker += ["--local-directory", str(place.folder / "scratch")]
+    with open(place.folder / "cluster.log", "w") as log:
+        for command in (scheduler, [*see_all, "--bind", str(view), str(place.out), *worker]):
+            place.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+    with distributed.Client(address, timeout=120) as client:
+        client.wait_for_workers(1, timeout=120)
+    code, output, errors = place.run("--scheduler", address)
+    assert (code, errors) == (1, "")
+    assert "does not see the folder" in output and "share with --out" in output
+    assert not list((place.results / "runs").iterdir())
+    assert len(list((view / "tiny" / "runs").iterdir())) == 4 == len(place.begun())
 
 
 @pytest.fixture
