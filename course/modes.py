@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 BatchNorm = keras.layers.BatchNormalization
+LOSS = "sparse_categorical_crossentropy"
 
 
 def evaluate(model, x, y, *, training=False, batch_size=1_000):
@@ -38,8 +39,7 @@ def predict(model, x, *, training=False, batch_size=1_000):
 def call(model, x, training_layers=()):
     """Run a chain of layers with some of them in training mode and the rest in inference mode.
 
-    `model(x, training=True)` switches batch norm *and* dropout. This switches them one kind at a
-    time.
+    `model(x, training=True)` switches batch norm *and* dropout; this, one kind at a time.
 
     Parameters
     ----------
@@ -70,8 +70,7 @@ def recompute_statistics(model, x, batch_size=500):
     ----------
     model : keras.Model
         A chain of layers; changed in place.
-    x : array of shape (N, height, width, channels)
-        Training images.
+    x : array of shape (N, height, width, channels), training images
     batch_size : int
         Images a batch; a left-over batch is left out.
     """
@@ -93,9 +92,9 @@ def recompute_statistics(model, x, batch_size=500):
 def gradients(model, x, y):
     """Gradient of the mean cross-entropy loss in training mode, by trainable variable.
 
-    Works on every backend: it is read from the momentum after one step of an optimizer, and not
-    from the change of the weights, in which rounding would swallow a small gradient. The model
-    itself is left as it was; arguments as for `evaluate`.
+    It is read from the momentum after one step of an optimizer, and not from the change of the
+    weights, in which rounding would swallow a small gradient. The model itself is left as it was;
+    arguments as for `evaluate`.
 
     Returns
     -------
@@ -107,7 +106,8 @@ def gradients(model, x, y):
     probe.set_weights(model.get_weights())
     # Keras's momentum after the first step is minus the learning rate times the gradient.
     optimizer = keras.optimizers.SGD(1.0, momentum=0.5)
-    probe.compile(optimizer, loss="sparse_categorical_crossentropy", run_eagerly=True)
+    probe.compile(optimizer, loss=LOSS)
+    stop_before_softmax(probe).run_eagerly = True
     probe.train_on_batch(x, y)
     return {
         variable.path: -keras.ops.convert_to_numpy(momentum)
@@ -115,15 +115,30 @@ def gradients(model, x, y):
     }
 
 
+def stop_before_softmax(model):
+    """Make a model put out logits, and its loss take them; `probabilities` are their softmax.
+
+    But for TensorFlow, Keras takes the loss of probabilities, and clips them at 1e-7: a network
+    that is quite wrong had no gradient. A loss of a builder's own stays, and the model as it is.
+    """
+    last = model.layers[-1]
+    if model.loss == LOSS and getattr(last, "activation", 0) is keras.activations.softmax:
+        last.activation = keras.activations.linear
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(model.optimizer, loss=loss, metrics=["accuracy"])
+    return model
+
+
 def check_precision(model=None):
     """Refuse settings of Keras that the numbers of the course do not hold for."""
-    found = {keras.config.floatx(), keras.config.dtype_policy().name}
+    config = keras.config
+    found = {config.floatx(), config.dtype_policy().name, config.image_data_format()}
     found |= {layer.compute_dtype for layer in model.layers} if model else set()
-    if found != {"float32"} or keras.config.image_data_format() != "channels_last":
+    if wrong := found - {"float32", "channels_last"}:
         raise ValueError(
             "The course computes in float32, with images whose channels come last. Undo what"
             " keras.config or .keras/keras.json says else (set_dtype_policy, set_floatx,"
-            f" set_image_data_format): {', '.join(sorted(found))} was found."
+            f" set_image_data_format): {', '.join(sorted(wrong))} was found."
         )
 
 
@@ -148,10 +163,10 @@ def confidence_bins(probabilities, y, bins=10):
     -------
     count, confidence, right : arrays of shape (bins,)
         How many predictions each bin has, their mean confidence, and the fraction that is right;
-        0 where a bin is empty.
+        0 where a bin is empty. What a diverged run predicts is in the first, with confidence NaN.
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
-    chosen = np.minimum((confidence * bins).astype(int), bins - 1)
+    chosen = np.minimum((np.nan_to_num(confidence, posinf=0) * bins).astype(int), bins - 1)
     count = np.bincount(chosen, minlength=bins)
     sums = (np.bincount(chosen, values, minlength=bins) for values in (confidence, right))
     return count, *(total / np.maximum(count, 1) for total in sums)

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from course import models, modes
 from course.config import Config, check_choice, check_count
 from course.data import Data
+from course.modes import LOSS, stop_before_softmax
 
 MAKERS = {  # of `OPTIMIZERS`
     "adam": keras.optimizers.Adam,
     "adamw": partial(keras.optimizers.AdamW, weight_decay=0.1),
     "sgd": keras.optimizers.SGD,
 }
-LOSS = "sparse_categorical_crossentropy"
 
 
 @dataclass
@@ -106,20 +106,6 @@ def build(config, data):
     if not model.compiled:  # a builder may choose its own loss and optimizer
         steps = config.epochs * (len(data.x_train) // config.batch_size)
         model.compile(optimizer(config, steps), loss=LOSS, metrics=["accuracy"])
-    return model
-
-
-def stop_before_softmax(model):
-    """Make a model put out logits, and its loss take them; `probabilities` are their softmax.
-
-    But for TensorFlow, Keras takes the loss of probabilities, and clips them at 1e-7: a network
-    that is quite wrong had no gradient. A loss of a builder's own stays, and the model as it is.
-    """
-    last = model.layers[-1]
-    if model.loss == LOSS and getattr(last, "activation", 0) is keras.activations.softmax:
-        last.activation = keras.activations.linear
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(model.optimizer, loss=loss, metrics=["accuracy"])
     return model
 
 

@@ -98,15 +98,20 @@ def rekey_tables(folder):
 
 def rekey_runs(folder):
     """The folders of an experiment's runs; how many have a new key."""
-    changed = 0
+    new = []
+    # All are known before the first is changed.
     for place in sorted((folder / "runs").glob("[!.]*/")):
         row = json.loads((place / results.ROW).read_text(encoding="utf-8"))
         columns = new_columns(row | {"backend": row["provenance"]["backend"]})
-        if columns["key"] != place.name:
-            write_whole(place / results.ROW, json.dumps(row | columns, indent=1))
-            place.rename(place.with_name(columns["key"]))
-            changed += 1
-    return changed
+        new += [(place, row | columns)]
+    if len({row["key"] for _, row in new}) < len(new):
+        raise RekeyError(f"{folder}: two runs are results of one trial. Remove one of each pair.")
+    changed = [(place, row) for place, row in new if row["key"] != place.name]
+    for place, row in changed:
+        # The row first: killed between the two, the next time finds a folder with another name.
+        write_whole(place / results.ROW, json.dumps(row, indent=1))
+        place.rename(place.with_name(row["key"]))
+    return len(changed)
 
 
 def main(folders):

@@ -64,7 +64,9 @@ def at_temperature(probabilities, temperature):
 
 
 def best_temperature(probabilities, y):
-    """The temperature with the least loss on these images."""
+    """The temperature with the least loss on these images; NaN where a probability is."""
+    if not np.isfinite(probabilities).all():
+        return np.nan
 
     def loss(logarithm):
         return modes.scores(at_temperature(probabilities, np.exp(logarithm)), y)["loss"]
@@ -74,9 +76,12 @@ def best_temperature(probabilities, y):
 
 
 def familiarity(own, foreign):
-    """Area under the ROC curve of the largest probability, own images against foreign ones."""
+    """Area under the ROC curve of the largest probability, own images against foreign ones; NaN
+    where a probability is.
+    """
     is_own = np.repeat([1, 0], [len(own), len(foreign)])
-    return float(roc_auc_score(is_own, np.concatenate([own, foreign]).max(axis=1)))
+    largest = np.concatenate([own, foreign]).max(axis=1)
+    return float(roc_auc_score(is_own, largest)) if np.isfinite(largest).all() else np.nan
 
 
 @cache  # the same images for all seeds

@@ -5,10 +5,7 @@ seed has the initial weights, masks, order and images that it has when `training
 alone (tests/lab/test_many.py holds them to each other).
 """
 
-import io
-import json
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 
 import keras
@@ -16,7 +13,6 @@ import numpy as np
 
 from course import training
 from course.lab import record
-from course.lab.files import write_whole
 
 # Seeds in one piece. On a CPU more bring nothing, and a kill costs what is unfinished.
 AT_ONCE = {"cpu": 8, "gpu": 64, "tpu": 64}
@@ -92,10 +88,11 @@ def runs(trial, seeds, model=None, options=None, batches=training.shuffled):
     import jax
 
     missing, arm = list(trials(trial, seeds)), None
-    parts = -(-len(missing) // AT_ONCE[jax.default_backend()])
-    for number in range(parts):
-        # Parts of equal sizes, so that one compiled function serves them all; looked up again.
-        chunk = [one for one in missing[number::parts] if not record.is_there(one)]
+    parts = -(-len(missing) // AT_ONCE.get(jax.default_backend(), 8))
+    # Parts of equal sizes, so that one compiled function serves them all. They follow each other as
+    # the seeds do: of a failed execution, the sweep blames the first seed that has no result.
+    for part in np.array_split(missing, max(1, parts)):
+        chunk = [one for one in part if not record.is_there(one)]  # looked up again
         if chunk:
             arm = arm or _Arm(config, chunk[0].load_data())
             yield from arm.train(chunk, batches)
@@ -238,8 +235,10 @@ class _Arm:
             progress.bar.update(steps)
             progress.epoch_done(found[0])
         progress.end(found[0])
-        yield from self._finished(chunk, found, images, best, state)
-        saver.remove()
+        try:
+            yield from self._finished(chunk, found, images, best, state)
+        finally:  # also where what is done with a run fails: nobody would ask for it again
+            saver.remove()
 
     def _initial(self, found, images):
         """The state before the first step: that of each seed's own network."""
@@ -298,51 +297,24 @@ class _Saver:
 
     def __init__(self, chunk, found, images):
         self.path, self.found, self.saved = record.checkpoint(*chunk), found, perf_counter()
-        self.identity = json.dumps(
-            [record.identity(run, data) for run, data in zip(found, images, strict=True)]
-        )
+        # Unlike that of one seed by itself, which may have the same name.
+        self.identity = f"at once: {record.identity(found, images)}"
 
     def epoch_done(self, arrays):
         import jax
 
-        if not self.path or perf_counter() - self.saved < SAVE_SECONDS:
-            return
-        content = io.BytesIO()
-        first = self.found[0]
-        progress = {
-            "identity": self.identity,
-            "epoch": first.epoch,
-            "step": first.step,
-            "seconds": first.seconds,
-            "rows": [run.rows for run in self.found],
-        }
-        leaves = map(np.asarray, jax.tree.leaves(arrays))
-        np.savez(content, *leaves, progress=json.dumps(progress))
-        write_whole(self.path, content.getvalue())
-        self.saved = perf_counter()
+        if self.path and perf_counter() - self.saved > SAVE_SECONDS:
+            record.keep(self.path, self.identity, self.found, jax.tree.leaves(arrays))
+            self.saved = perf_counter()
 
     def load(self, arrays):
         """What a killed training has left, or the arrays as they are."""
         import jax
 
-        if not self.path or not self.path.exists():
-            return arrays
-        with np.load(self.path) as saved:
-            progress = json.loads(str(saved["progress"]))
-            if progress["identity"] != self.identity:
-                print(record.OTHER_CHECKPOINT)
-                return arrays
-            leaves, shape = jax.tree.flatten(arrays)
-            arrays = shape.unflatten(
-                jax.numpy.asarray(saved[f"arr_{number}"]) for number in range(len(leaves))
-            )
-        for run, rows in zip(self.found, progress["rows"], strict=True):
-            run.epoch, run.step, run.seconds = (
-                progress[name] for name in ("epoch", "step", "seconds")
-            )
-            run.rows = [tuple(row) for row in rows]
-        return arrays
+        kept = record.kept(self.path, self.identity, self.found) if self.path else []
+        shape = jax.tree.structure(arrays)
+        return shape.unflatten(map(jax.numpy.asarray, kept)) if kept else arrays
 
     def remove(self):
         if self.path:
-            Path(self.path).unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)

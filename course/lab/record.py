@@ -21,21 +21,33 @@ from course.lab.results import (
     ORDER,
     RESULTS,
     ROW,
+    SweepError,
     check_metrics,
     clear_errors,
     columns_of,
 )
+from course.lab.versions import versions
 
 NOTES = {}  # what else a run's provenance says, set by what trains it
+PROGRESS = ("epoch", "step", "seconds")  # of a run, and in its checkpoint
 OTHER_CHECKPOINT = (
-    "The checkpoint is of another config, data or backend: starting from the beginning."
+    "The checkpoint is of another config, data, backend or version of Keras: starting from the"
+    " beginning."
 )
 
 
 @cache
 def _order(text):
     """What the sweep that this kernel works for wants: folder, setting, and key by seed."""
-    return json.loads(text)
+    order = json.loads(text)
+    # Imported when this kernel began, in the middle of a sweep.
+    if order.get("versions", versions()) != versions():
+        raise SweepError(
+            f"The course was changed while the sweep was at work: it began with"
+            f" {order['versions']}, and this run has {versions()}. Start it again: finished runs"
+            " are kept."
+        )
+    return order
 
 
 def _ordered():
@@ -49,7 +61,12 @@ def is_there(trial):
 
 
 def checkpoint(*trials):
-    """The file that a killed training of these trials goes on from; None where none is kept."""
+    """The file that a killed training of these trials goes on from; None where none is kept.
+
+    It is of exactly these seeds. Where the missing ones are shared out otherwise when the sweep is
+    started again, as by another number of workers, they begin anew; the next sweep removes what has
+    lain there for a week.
+    """
     order = _ordered()
     if not order:
         return None
@@ -98,22 +115,73 @@ def save(trial, metrics, history, images):
                 raise
 
 
-def identity(run, data):
-    """What a checkpoint must have in common with the training that goes on from it."""
+def identity(runs, images):
+    """What a checkpoint must have in common with the trainings that go on from it, as text."""
+    return json.dumps([_identity(run.config, data) for run, data in zip(runs, images, strict=True)])
+
+
+def _identity(config, data):
+    # The name of a builder of one's own: what Python prints of it has its place in memory, too.
+    name = getattr(config.model, "__name__", config.model)
     return [
-        repr(run.config),
+        repr(vars(config) | {"model": name}),
         data.provenance,
         data.input_shape,
         len(data.x_train),
         keras.config.backend(),
+        keras.version(),
     ]
+
+
+def keep(path, identity, runs, arrays):
+    """Write the checkpoint of some runs that are trained beside each other.
+
+    Parameters
+    ----------
+    path : path
+    identity : str
+        See the function of this name.
+    runs : list of course.training.Run
+        All are in the same epoch.
+    arrays : list
+        All that changes while they are trained.
+
+    Raises
+    ------
+    course.lab.results.SweepError
+        If the disk is full.
+    """
+    of_all = {name: getattr(runs[0], name) for name in PROGRESS}
+    progress = {"identity": identity, "rows": [run.rows for run in runs], **of_all}
+    content = io.BytesIO()
+    arrays = map(keras.ops.convert_to_numpy, arrays)
+    np.savez(content, *arrays, progress=json.dumps(progress))
+    with clear_errors(path.parent):
+        write_whole(path, content.getvalue())
+
+
+def kept(path, identity, runs):
+    """The arrays of a checkpoint, whose progress the runs get; none, if there is none for them."""
+    if not path.exists():
+        return []
+    with np.load(path) as saved:
+        progress = json.loads(str(saved["progress"]))
+        if progress["identity"] != identity:
+            print(OTHER_CHECKPOINT)
+            return []
+        arrays = [saved[f"arr_{number}"] for number in range(len(saved.files) - 1)]
+    for run, rows in zip(runs, progress["rows"], strict=True):
+        run.rows = [tuple(row) for row in rows]
+        for name in PROGRESS:
+            setattr(run, name, progress[name])
+    return arrays
 
 
 class Checkpoint(training.Hook):
     """Saves a training after an epoch, and goes on from what a killed one has saved.
 
-    It goes on only for the same config, data and backend, and is removed when the training is
-    complete.
+    It goes on only for the same config, data, backend and version of Keras, and is removed when the
+    training is complete.
 
     Parameters
     ----------
@@ -127,45 +195,25 @@ class Checkpoint(training.Hook):
         self.path, self.seconds, self.saved = Path(path), seconds, perf_counter()
 
     def begin(self, run):
-        self.identity = json.dumps(identity(run, run.data))
-        if self.path.exists():
-            self._load(run)
+        self.identity = identity([run], [run.data])
+        arrays = kept(self.path, self.identity, [run])
+        if not arrays:
+            return
+        for model in (run.model, run.engine):
+            variables = training.state(model)
+            for variable, array in zip(variables, arrays, strict=False):
+                variable.assign(array)
+        run.best = arrays[len(variables) :] or run.best
 
     def epoch_done(self, run):
         if perf_counter() - self.saved > self.seconds:
-            self._save(run)
+            arrays = [*training.state(run.model), *(run.best or [])]
+            keep(self.path, self.identity, [run], arrays)
             self.saved = perf_counter()
 
     def end(self, run):
         if run.completed:
             self.path.unlink(missing_ok=True)
-
-    def _save(self, run):
-        progress = {
-            "identity": self.identity,
-            "epoch": run.epoch,
-            "seconds": run.seconds,
-            "rows": run.rows,
-        }
-        variables = map(keras.ops.convert_to_numpy, training.state(run.model))
-        best = {f"best_{number}": weights for number, weights in enumerate(run.best or [])}
-        content = io.BytesIO()
-        np.savez(content, *variables, **best, progress=json.dumps(progress))
-        write_whole(self.path, content.getvalue())
-
-    def _load(self, run):
-        with np.load(self.path) as saved:
-            progress = json.loads(str(saved["progress"]))
-            if progress["identity"] != self.identity:
-                print(OTHER_CHECKPOINT)
-                return
-            for model in (run.model, run.engine):
-                for number, variable in enumerate(training.state(model)):
-                    variable.assign(saved[f"arr_{number}"])
-            best = [name for name in saved.files if name.startswith("best_")]
-            run.best = [saved[f"best_{number}"] for number in range(len(best))] or run.best
-        run.epoch, run.seconds = progress["epoch"], progress["seconds"]
-        run.rows = [tuple(row) for row in progress["rows"]]
 
 
 def provenance(data):

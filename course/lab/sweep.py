@@ -6,7 +6,6 @@ execution puts each run down itself (`course.lab.record.save`), so all workers m
 """
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -16,14 +15,12 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
-# Dask and papermill are imported where a sweep begins: the kernel of each run imports this file,
-# too.
+# Dask and papermill are imported where a sweep begins: they take a second, and most commands need
+# neither.
 from course.lab.cluster import connect
 from course.lab.results import (
     NOTEBOOK,
@@ -35,6 +32,7 @@ from course.lab.results import (
     collect,
 )
 from course.lab.trial import TEMPLATES
+from course.lab.versions import versions
 
 # One thread a run: two runs beside each other are faster than one run on two threads, and a thread
 # of its own makes a run the same whatever runs beside it. oneDNN halves the time of convolutions.
@@ -45,8 +43,11 @@ KERNEL_SETTINGS = {
     "OPENBLAS_NUM_THREADS": "1",
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # JAX's threads; its own variables are taken away, for some change the random numbers.
+    # JAX's threads; its own variables are taken away, for some change the random numbers. The flags
+    # alone leave it a pool of threads, one a core; NPROC is how many it has.
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "NPROC": "1",
+    "NVIDIA_TF32_OVERRIDE": "0",  # float32 on a GPU is that of a CPU, not of 10 bits
     "COURSE_PROGRESS": "lines",
     "COURSE_WIDGETS": "0",
 }
@@ -62,6 +63,8 @@ LEFT_TO_THE_USER = ("JAX_PLATFORMS", "JAX_COMPILATION_CACHE_DIR")
 LOOK_SECONDS = 0.5
 KERNEL_DEATHS = 3  # how often the kernel of a run may die before its runs count as failed
 KERNEL_START_SECONDS = 300  # on a busy machine
+# What a killed sweep may leave, and after how many days it is of none that is at work.
+LEFT_BEHIND = {".new_*": 1, ".sweep_*": 1, "checkpoints/*": 7, "logs/*.log": 7}
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG)
 
 
@@ -146,7 +149,7 @@ def execute(order):
     -------
     dict of int to str
         By seed, why it failed, in one line. The seeds behind it are tried all the same, until two
-        fail in a row.
+        executions in a row bring no result.
 
     Raises
     ------
@@ -163,7 +166,8 @@ def execute(order):
     multiprocessing.current_process().daemon = False
     folder = Path(order.folder)
     _set_environment(order)
-    log_path = folder / "logs" / f"{order.name}.log"
+    # Its own: another sweep may compute the same seeds at this time.
+    log_path = folder / "logs" / f"{order.name}{order.token}.log"
     # In Dask's own folder, which the next worker on this machine clears if this one is killed.
     with tempfile.TemporaryDirectory(dir=get_worker().local_directory, prefix="run_") as scratch:
         scratch = Path(scratch).resolve()
@@ -232,7 +236,7 @@ def _set_environment(order):
     for name in [*os.environ]:
         if name.startswith(("JAX_", "KERAS_")) and name not in LEFT_TO_THE_USER:
             del os.environ[name]
-    wanted = {"folder": order.folder, "setting": order.setting, "keys": order.keys}
+    wanted = {name: getattr(order, name) for name in ("folder", "setting", "keys", "versions")}
     os.environ.update(
         KERNEL_DEFAULTS
         | os.environ
@@ -262,19 +266,6 @@ def _refuse_stranger(order):
             f"{here} has {versions()}; here it is {order.versions}. Equal keys would not be equal"
             " results: install the same on both."
         )
-
-
-@cache
-def versions():
-    """Of Keras, its backends and the code of the course, in words."""
-    package, parts = Path(__file__).resolve().parents[1], []
-    for name in ("keras", "tensorflow", "tensorflow-cpu", "jax", "numpy"):
-        with suppress(PackageNotFoundError):
-            parts.append(f"{name} {version(name)}")
-    code = hashlib.sha256()
-    for path in sorted([*package.glob("*.py"), *package.glob("lab/*.py")]):
-        code.update(path.read_bytes())
-    return f"{', '.join(parts)} and the course's code {code.hexdigest()[:8]}"
 
 
 @contextmanager
@@ -422,6 +413,7 @@ def _carry_out(client, orders, missing, folder, tell):
                 tell(waiting.pop(key), None)
 
     while futures:
+        (folder / orders[0].token).touch()  # else another sweep takes it for one left behind
         time.sleep(LOOK_SECONDS)  # not Dask's `wait`: each call of it costs more than it saves
         finished = [future for future in futures if future.done()]
         look()
@@ -430,7 +422,8 @@ def _carry_out(client, orders, missing, folder, tell):
             errors = _outcome(future, order)
             for seed, key in order.keys.items():
                 if key in waiting:
-                    tell(waiting.pop(key), errors[seed])
+                    # None: it is done, and only not to be seen here yet, as on a network's disk.
+                    tell(waiting.pop(key), errors.get(seed))
             future.release()
 
 
@@ -453,7 +446,7 @@ def _outcome(future, order):
             raise SweepError(cannot_write(order.folder, error)) from error
         return dict.fromkeys(order.keys, f"{type(error).__name__}: {error}")
     for error in errors.values():
-        if error.startswith("SweepError: Cannot write"):  # of the kernel: a full disk
+        if error.startswith("SweepError: "):  # of the kernel: a full disk, other code
             raise SweepError(error.removeprefix("SweepError: "))
     return errors
 
@@ -462,10 +455,11 @@ def _prepare(folder):
     with clear_errors(folder):
         for name in ("runs", "arms", "failed", "logs", "checkpoints"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        for left in [*folder.glob(".new_*"), *folder.glob(".sweep_*")]:
-            # Else it may be of another sweep that is at work.
-            if time.time() - left.stat().st_mtime > 24 * 3600:
-                shutil.rmtree(left, ignore_errors=True)
-                left.unlink(missing_ok=True)
+        for pattern, days in LEFT_BEHIND.items():
+            for left in folder.glob(pattern):
+                with suppress(FileNotFoundError):  # another sweep removes it, too
+                    if time.time() - left.stat().st_mtime > days * 24 * 3600:
+                        shutil.rmtree(left, ignore_errors=True)
+                        left.unlink(missing_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     return folder

@@ -1,13 +1,14 @@
 """How many dense runs an hour a sweep trains, against one notebook a run and plain papermill.
 
-    .venv/bin/python tests/benchmarks/benchmark_seeds.py [--workers 2] [--most 256]
+    .venv/bin/python tests/benchmarks/benchmark_seeds.py [--quick] [--workers 2]
 
 All on this machine, in one go: (1) plain papermill, one run of the template after the other, each
-in a fresh kernel, on TensorFlow; (2) one notebook a run on TensorFlow, `workers` at a time, in warm
-kernels: what `course experiment` did in the first edition; (3) what it does now, all seeds of an
-arm in one execution, on JAX, from 8 seeds on, doubled up to --most. The run is that of the ledger's
-dense experiments: 2 x 256, batch norm and dropout, 2,000 images, 15 epochs, measured after each.
-Ratios are of runs an hour. Run it on a machine that does nothing else.
+in a fresh kernel, on TensorFlow, which may use all cores; (2) one notebook a run on TensorFlow,
+`workers` at a time, in warm kernels of one thread: what `course experiment` did in the first
+edition; (3) what it does now, all seeds of an arm in one execution, on JAX, of 8 to 256 seeds. The
+run is that of the ledger's dense experiments: 2 x 256, batch norm and dropout, 2,000 images, 15
+epochs, measured after each. Ratios are of runs an hour. Run it on a machine that does nothing else;
+on two cores it takes less than 8 minutes, with --quick, which has fewer runs of each, about two.
 """
 
 import os
@@ -23,8 +24,10 @@ import typer
 from course.lab import plan, sweep
 from course.lab.trial import TEMPLATES
 
-NAME, ARM = "two by two", "dense 1000, both"
+NAME, ARM = "two by two", "more images, both, rate 0.2"
 RUN = {"train_size": 2_000, "epochs": 15, "measure_every": 1, "measure": []}
+PLAIN, ONE_A_RUN, AT_ONCE = 3, 8, (8, 16, 64, 256)  # runs of (1), (2) and (3)
+QUICK = 1, 4, (8, 32)
 
 
 def trials(seeds):
@@ -57,28 +60,32 @@ def swept(seeds, folder, workers):
 
 def main(
     workers: Annotated[int, typer.Option(help="Executions at a time.")] = 2,
-    most: Annotated[int, typer.Option(help="Seeds of the largest sweep.")] = 256,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer runs.")] = False,
     backend: Annotated[str, typer.Option(help="Of (3).")] = "jax",
 ) -> None:
+    begun = perf_counter()
+    of_plain, of_one, of_many = QUICK if quick else (PLAIN, ONE_A_RUN, AT_ONCE)
+    seconds = {}  # of a run
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["KERAS_BACKEND"] = "tensorflow"
-        with_settings = {**os.environ}
-        os.environ.update(sweep.KERNEL_SETTINGS)  # the same threads and arithmetic for all
-        rates = {"plain papermill": 3 / plain(3, scratch)}
-        os.environ.clear()
-        os.environ.update(with_settings)
+        seconds["plain papermill"] = plain(of_plain, scratch) / of_plain
         orders = sweep._orders
         sweep._orders = partial(_one_a_run, orders)
-        rates["one notebook a run"] = 4 * workers / swept(4 * workers, f"{scratch}/one", workers)
-        sweep._orders, seeds = orders, 8
+        seconds["one notebook a run"] = swept(of_one, f"{scratch}/one", workers) / of_one
+        sweep._orders = orders
         os.environ["KERAS_BACKEND"] = backend
-        while seeds <= most:
-            rates[f"{seeds} seeds"] = seeds / swept(seeds, f"{scratch}/{seeds}", workers)
-            seeds *= 2
-    print(f"{'':20} {'runs an hour':>14} {'x one notebook a run':>22} {'x plain papermill':>18}")
-    for name, rate in rates.items():
-        against = [rate / rates[other] for other in ("one notebook a run", "plain papermill")]
-        print(f"{name:20} {3_600 * rate:14,.0f} {against[0]:22.1f} {against[1]:18.1f}")
+        for seeds in of_many:
+            seconds[f"{seeds} seeds"] = swept(seeds, f"{scratch}/{seeds}", workers) / seeds
+    print(
+        f"{'':20} {'seconds a run':>14} {'runs an hour':>14} {'x one notebook a run':>22}"
+        f" {'x plain papermill':>18}"
+    )
+    for name, value in seconds.items():
+        against = [seconds[other] / value for other in ("one notebook a run", "plain papermill")]
+        print(
+            f"{name:20} {value:14.2f} {3_600 / value:14,.0f} {against[0]:22.1f} {against[1]:18.1f}"
+        )
+    print(f"{workers} workers, {os.cpu_count()} cores; {perf_counter() - begun:.0f} s in all.")
 
 
 def _one_a_run(orders, trials, folder, workers, token):

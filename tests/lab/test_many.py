@@ -3,12 +3,14 @@
 On JAX, in a process of its own: this file is also the script that runs there.
 """
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,7 +70,8 @@ class TestOnJax:
                 for array, twin in zip(mine, other, strict=True):
                     np.testing.assert_allclose(array, twin, atol=1e-4)
             assert one[3] == two[3]
-        losses = [together[seed][0]["value"].iloc[-1] for seed in SEEDS]
+        validation = "split == 'validation' and mode == 'inference' and metric == 'loss'"
+        losses = [together[seed][0].query(validation)["value"].iloc[-1] for seed in SEEDS]
         assert len(set(losses)) == len(SEEDS), "seeds differ"
 
     def test_a_saturated_network_learns_at_once_as_it_does_alone(self, monkeypatch):
@@ -119,6 +122,23 @@ class TestOnJax:
                 for one, two in zip(resumed[seed][index], whole[seed][index], strict=True):
                     np.testing.assert_array_equal(one, two)
 
+    def test_a_measure_that_fails_leaves_no_checkpoint(self, monkeypatch, tmp_path):
+        """The next sweep would have other seeds, and never ask for it."""
+        trial = Trial.from_dict(SMALL | ARMS["batch norm and dropout"] | {"epochs": 1})
+        keys = {seed: f"key {seed}" for seed in SEEDS}
+        order = {"folder": str(tmp_path), "setting": "setting", "keys": keys}
+        monkeypatch.setenv("COURSE_SWEEP", json.dumps(order))
+        monkeypatch.setattr(many, "SAVE_SECONDS", 0)
+
+        def measured():
+            for one, *_ in many.runs(trial, SEEDS):
+                assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+                raise ValueError(one.seed)
+
+        with pytest.raises(ValueError, match="0"):
+            measured()
+        assert not list((tmp_path / "checkpoints").iterdir())
+
     def test_what_is_there_is_not_trained_again(self, monkeypatch, tmp_path):
         trial = Trial.from_dict(SMALL | ARMS["batch norm and dropout"] | {"epochs": 1})
         keys = {seed: f"key {seed}" for seed in SEEDS}
@@ -141,9 +161,51 @@ class TestOnJax:
                 assert run.curve("loss").min() < run.final("loss")
 
 
+@pytest.mark.parametrize(
+    ("backend", "device", "expected"),
+    [
+        ("tensorflow", "gpu", []),
+        ("torch", "gpu", []),
+        ("jax", "cpu", ["dense", "transformer"]),
+        ("jax", "gpu", ["dense", "convolutions", "transformer"]),
+    ],
+)
+def test_which_seeds_are_trained_at_once(monkeypatch, backend, device, expected):
+    convolutions = SMALL | ARMS["convolutions"]
+    sizes = {name: SMALL[name] for name in ("dataset", "train_size", "validation_size")}
+    cases = {
+        "dense": Trial.from_dict(SMALL),
+        "convolutions": Trial.from_dict(convolutions),
+        "transformer": Trial.from_dict(sizes | {"template": "transformer"}),
+        "recorded": Trial.from_dict(SMALL | {"record_every": 5}),
+    }
+    configs = {name: trial.config for name, trial in cases.items()}
+    configs["transformer"] = configs["convolutions"]  # as if its patches went through one
+    monkeypatch.setattr(keras.config, "backend", lambda: backend)
+    monkeypatch.setattr("jax.default_backend", lambda: device)
+    found = [name for name in cases if many._can_be_vectorised(cases[name], configs[name])]
+    assert found == expected
+
+
+def test_the_benchmark_plans_runs_that_there_are():
+    path = Path(__file__).parents[1] / "benchmarks" / "benchmark_seeds.py"
+    spec = importlib.util.spec_from_file_location("benchmark_seeds", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    trials = benchmark.trials(3)
+    assert len({one.setting for one in trials}) == 1 and [one.seed for one in trials] == [0, 1, 2]
+    options = {"width": 256, "norm": "batch", "rate": 0.2}
+    assert trials[0].config.options == options and trials[0].config.epochs == 15
+
+
+QUICK = "test_a_measure_that_fails_leaves_no_checkpoint"
+
+
+@pytest.mark.parametrize("tests", ["all", "quick"])
 @pytest.mark.skipif(os.environ.get("KERAS_BACKEND") == "jax", reason="this run is on JAX already")
-def test_seeds_at_once_on_jax():
+def test_seeds_at_once_on_jax(tests):
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
+    command += ["-k", "TestOnJax" if tests == "all" else QUICK]
     settings = os.environ | {"KERAS_BACKEND": "jax", "COURSE_PROGRESS": "0"}
     root = Path(__file__).parents[2]
     done = subprocess.run(command, env=settings, capture_output=True, text=True, cwd=root)

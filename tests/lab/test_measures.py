@@ -167,6 +167,18 @@ def test_calibration_error_by_hand():
     assert found["accuracy"] == 0.75
 
 
+def test_a_diverged_run_has_no_calibration_and_stops_nothing(digits, trained):
+    """Its probabilities are NaN, which NumPy sorts into no bin."""
+    run = trained(norm="batch", rate=0.5)
+    one = probabilities(run.model, digits.x_validation)
+    run = replace(run, model=keras.models.clone_model(run.model))
+    run.model.set_weights([np.full_like(weight, np.nan) for weight in run.model.get_weights()])
+    found = confidence.monte_carlo(run, digits, masks=2)
+    assert {name for name, value in found.items() if np.isfinite(value)} <= {"mc_accuracy"}
+    one[3] = np.nan
+    assert np.isnan(confidence.scores(one, digits.y_validation)["calibration"])
+
+
 def made_up(rng, count=20_000, temperature=1.0):
     """Probabilities of ten classes and labels drawn from them; the probabilities that are told are
     sharpened (temperature below 1) or blunted (above).

@@ -1,8 +1,11 @@
 """What a run leaves behind: a checkpoint when it is killed, and where its results come from."""
 
+import importlib.util
+import json
 import os
 import subprocess
 from dataclasses import replace
+from importlib import metadata
 from types import SimpleNamespace
 
 import keras
@@ -10,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from course import training
-from course.lab import record, results
+from course import models, training
+from course.lab import many, record, results
 from course.lab.trial import Trial
 from course.training import Config
 
@@ -65,6 +68,7 @@ class TestCheckpoint:
         values = [run.history.query("metric != 'seconds'")["value"] for run in (resumed, whole)]
         np.testing.assert_allclose(*values, atol=1e-4)
         assert resumed.curve("seconds", "train", "training").is_monotonic_increasing
+        assert resumed.step == whole.step == 4 * 8
         assert list(path.parent.iterdir()) == []
 
     def test_another_config_does_not_take_it(self, digits, killed, capsys):
@@ -75,6 +79,23 @@ class TestCheckpoint:
         assert "another config" in capsys.readouterr().out
         assert list(run.curve("loss").index) == [0, 1, 2, 3, 4] and len(steps) >= 1_000 + 4 * 8
 
+    def test_a_builder_of_ones_own_is_known_by_its_name(self, digits):
+        """In the next kernel it lies elsewhere in memory."""
+
+        def builder():
+            def build_own(input_shape, classes, *, seed=0):
+                return models.mlp(input_shape, classes, width=16, seed=seed)
+
+            return build_own
+
+        def identity(model):
+            run = training.Run(replace(FAST, model=model, options={}), None)
+            return record.identity([run], [digits])
+
+        assert repr(one := builder()) != repr(other := builder())
+        assert identity(one) == identity(other) != identity("mlp")
+        assert identity(models.cnn) != identity(other)
+
     def test_a_full_disk_leaves_no_half_file(self, digits, killed, monkeypatch):
         path, _ = killed
         before = path.read_bytes()
@@ -83,7 +104,9 @@ class TestCheckpoint:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "replace", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(
+            results.SweepError, match="Cannot write to .*: No space left on device. Free"
+        ):
             training.train(self.config, digits, hooks=[record.Checkpoint(path, 0)])
         assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
@@ -98,6 +121,31 @@ def test_a_metric_that_would_overwrite_another_column_is_refused(digits, name):
     # By hand, where it can be mended.
     with pytest.raises(results.SweepError, match=f"A metric is called '{name}'"):
         record.save(Trial(), {name: 1.0}, pd.DataFrame(), digits)
+
+
+def test_what_is_computed_in_a_sweep_is_of_the_code_it_began_with(tmp_path, monkeypatch, digits):
+    """Each kernel imports the course when it begins, and it may have been edited meanwhile."""
+    order = {"folder": str(tmp_path), "setting": "setting", "keys": {"0": "key"}}
+    (tmp_path / "runs" / "key").mkdir(parents=True)
+    monkeypatch.setenv("COURSE_SWEEP", json.dumps(order | {"versions": record.versions()}))
+    assert record.is_there(Trial())
+    monkeypatch.setenv("COURSE_SWEEP", json.dumps(order | {"versions": "keras 1"}))
+    for attempt in (
+        lambda: list(many.trials(Trial(), [0])),
+        lambda: record.save(Trial(), {}, pd.DataFrame(), digits),
+    ):
+        with pytest.raises(
+            results.SweepError, match="was changed while .* began with keras 1, and"
+        ):
+            attempt()
+
+
+def test_the_versions_are_those_of_all_that_computes():
+    found = record.versions()
+    for name in ("keras", "jax", "jaxlib", "numpy"):
+        assert f"{name} {metadata.version(name)}" in found
+    assert "tensorflow" in found
+    assert ("torch" in found) == (importlib.util.find_spec("torch") is not None)
 
 
 def test_the_provenance_names_the_graphics_card(digits, monkeypatch):

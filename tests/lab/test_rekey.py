@@ -136,6 +136,17 @@ def test_a_row_that_is_not_what_its_key_says_is_refused(rekey, old, capsys):
     assert (old / "history.parquet").read_bytes() == before
 
 
+def test_a_folder_that_is_not_what_its_key_says_leaves_the_others_as_they_are(rekey, old, capsys):
+    for name in ("runs.parquet", "history.parquet"):
+        (old / name).unlink()
+    path = max((old / "runs").glob("*/row.json"))
+    path.write_text(path.read_text().replace('"epochs": 20', '"epochs": 21'))
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    assert rekey.main([old]) == 1
+    assert "nothing has been changed" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+
+
 def test_two_rows_of_one_trial_are_refused(rekey, old, capsys):
     """A default was part of the old key if it was spelled out."""
     runs, _ = tables(old)

@@ -4,6 +4,7 @@ or left behind.
 
 import errno
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -12,7 +13,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import distributed
 import nbformat
 import pandas as pd
 import psutil
@@ -21,7 +24,7 @@ from typer.testing import CliRunner
 
 from course.app import cli
 from course.lab import cluster as cluster_module
-from course.lab import plan, record, results, sweep, trial
+from course.lab import many, plan, record, results, sweep, trial
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and sessions as here are POSIX's")
 
@@ -440,6 +443,259 @@ def test_a_run_is_a_notebook_of_a_warm_kernel_that_anyone_can_run_with_papermill
         and f"{row['test_accuracy']:+.3f}" in result.output
         and "digits" in result.output
     )
+
+
+# First cell of the real template: a checkpoint after each epoch, and a halt after the third.
+HALT = """
+import os, time
+from pathlib import Path
+from course.lab import many, record
+
+many.SAVE_SECONDS = 0
+record.Checkpoint.__init__.__defaults__ = (0,)
+for kind in (many._Saver, record.Checkpoint):
+    def epoch_done(saver, state, usual=kind.epoch_done):
+        usual(saver, state)
+        begun = Path("FOLDER", "begun")
+        with open(begun, "a") as file:
+            print("epoch", os.getpid(), file=file)
+        while Path("FOLDER", "hold_all").exists() and begun.read_text().count("epoch") == 3:
+            time.sleep(0.05)
+    kind.epoch_done = epoch_done
+"""
+
+
+@pytest.mark.parametrize(("backend", "epochs"), [("jax", 4), ("tensorflow", 8)])
+def test_a_kill_in_mid_training_changes_no_bit_of_the_results(place, backend, epochs):
+    """On JAX both seeds are trained at once; on TensorFlow the first of two is killed."""
+    notebook = nbformat.read(TRAIN, as_version=4)
+    cell = nbformat.v4.new_code_cell(HALT.replace("FOLDER", str(place.folder)))
+    notebook.cells.insert(0, cell)
+    nbformat.write(notebook, place.folder / "train.ipynb")
+    command = ["two by two", "--arm", "more images, both, rate 0.2", "--dataset", "digits"]
+    command += ["--seeds", "2", "--workers", "1", "--epochs", "4", "-p", "train_size=200"]
+    command += ["-p", "validation_size=100"]
+
+    def sweep_into(name):
+        settings = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "local-provisioner"}
+        process = subprocess.Popen(
+            [sys.executable, "driver.py", "experiment", *command, "--out", name],
+            env=os.environ | settings | {"KERAS_BACKEND": backend},
+            cwd=place.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        place.processes.append(process)
+        return process
+
+    def found(name):
+        folder = place.folder / name / "two by two"
+        assert not list((folder / "checkpoints").iterdir())
+        rows, history = (pd.read_parquet(folder / f"{one}.parquet") for one in ("runs", "history"))
+        return rows.drop(columns="seconds"), history[history["metric"] != "seconds"]
+
+    place.tell("hold_all")
+    process = sweep_into("killed")
+    wait(lambda: len(place.begun()) == 3, "the third epoch")
+    os.kill(place.begun()[-1][1], signal.SIGKILL)
+    place.release("hold_all")
+    code, output, errors = finish(process)
+    assert (code, errors) == (0, ""), output
+    assert len(place.begun()) == epochs, "it went on behind the third epoch"
+    assert len({pid for _, pid in place.begun()}) == 2, "in another kernel"
+    assert finish(sweep_into("undisturbed"))[0] == 0
+    for killed, undisturbed in zip(found("killed"), found("undisturbed"), strict=True):
+        pd.testing.assert_frame_equal(killed, undisturbed, check_exact=True)
+
+
+def test_the_notebook_of_a_run_can_be_run_again_by_hand(tmp_path):
+    """Of a run that failed, once its value is mended; and of one that is done, to see its model."""
+    small = {"dataset": "digits", "train_size": 200, "validation_size": 100, "epochs": 1}
+    for name, rate in (("failed", 1.5), ("arms", 0.2)):
+        (one,) = plan.trials(
+            "transformer",
+            arms=["layer, learning rate 0.01"],
+            seeds=1,
+            parameters=small | {"rate": rate},
+        )
+        outcome = sweep.sweep([one], tmp_path, workers=1)
+        assert len(outcome.failed) == (name == "failed"), outcome.failed
+        (path,) = (tmp_path / "transformer" / name).glob(f"{one.setting}-*/notebook.ipynb")
+        notebook = nbformat.read(path, as_version=4)
+        (cell,) = [
+            one for one in notebook.cells if "injected-parameters" in one.metadata.get("tags", ())
+        ]
+        assert str(rate) in cell.source
+        cell.source = cell.source.replace("1.5", "0.2")
+        nbformat.write(notebook, path.with_name("mended.ipynb"))
+        again = [sys.executable, "-m", "papermill", "mended.ipynb", "out.ipynb"]
+        done = subprocess.run(again, cwd=path.parent, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "image/png" in path.with_name("out.ipynb").read_text()
+
+
+def test_a_worker_that_sees_another_folder_under_the_same_path_is_refused(place):
+    """As on another machine, with results of its own: what it would compute, nobody would find."""
+    see_all = ["bwrap", "--dev-bind", "/", "/"]
+    if not shutil.which("bwrap") or subprocess.run([*see_all, "true"]).returncode:
+        pytest.skip("bubblewrap is not installed, or may not be used here")
+    assert place.run("--workers", "1")[0] == 0
+    view = place.folder / "view"
+    place.out.rename(view)
+    place.out.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = [*dask, "scheduler", "--host", address, "--dashboard-address", "127.0.0.1:0"]
+    worker = [*dask, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    worker += ["--local-directory", str(place.folder / "scratch")]
+    with open(place.folder / "cluster.log", "w") as log:
+        for command in (scheduler, [*see_all, "--bind", str(view), str(place.out), *worker]):
+            place.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+    with distributed.Client(address, timeout=120) as client:
+        client.wait_for_workers(1, timeout=120)
+    code, output, errors = place.run("--scheduler", address)
+    assert (code, errors) == (1, "")
+    assert "does not see the folder" in output and "share with --out" in output
+    assert not list((place.results / "runs").iterdir())
+    assert len(list((view / "tiny" / "runs").iterdir())) == 4 == len(place.begun())
+
+
+@pytest.fixture
+def executed(tmp_path, monkeypatch):
+    """`sweep.execute` in this process, as executed(kernel, order): a function is the kernel."""
+    state = SimpleNamespace(tasks={"task": SimpleNamespace(state="executing")})
+    worker = SimpleNamespace(local_directory=tmp_path, get_current_task=lambda: "task", state=state)
+    monkeypatch.setattr("distributed.get_worker", lambda: worker)
+    monkeypatch.setattr(sweep, "_set_environment", lambda order: None)
+    monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
+
+    def executed(kernel, order):
+        monkeypatch.setattr(sweep, "_run_notebook", kernel)
+        return sweep.execute(order)
+
+    return executed
+
+
+def an_order(tmp_path, seeds, token=".sweep_token"):
+    folder = sweep._prepare(tmp_path / "tiny")
+    (folder / token).touch()
+    names, keys = {"experiment": "tiny", "arm": "a"}, {seed: f"key {seed}" for seed in seeds}
+    return sweep.Order(names, keys, "setting", "none", "", str(folder), token, sweep.versions())
+
+
+def test_only_the_seed_that_fails_is_blamed(executed, tmp_path, monkeypatch):
+    """Trained in several parts: all before it is there, and all behind it is computed, too."""
+    order = an_order(tmp_path, range(7))
+    one_arm = trial.Trial.from_dict({"dataset": "digits", "train_size": 64, "validation_size": 64})
+
+    class Arm:
+        def __init__(self, config, images):
+            pass
+
+        def train(self, chunk, batches):
+            sizes.append(len(chunk))
+            yield from ((one, None, None) for one in chunk)
+
+    def kernel(order, seeds, *_):
+        for one, *_ in many.runs(one_arm, seeds):
+            if one.seed == 3:
+                return "as asked"
+            Path(order.folder, "runs", order.keys[one.seed]).mkdir()
+
+    sizes = []
+    monkeypatch.setattr(many, "_can_be_vectorised", lambda *_: True)
+    monkeypatch.setattr(many, "_Arm", Arm)
+    monkeypatch.setattr(many, "AT_ONCE", dict.fromkeys(many.AT_ONCE, 3))
+    wanted = {"folder": order.folder, "setting": "setting", "keys": order.keys}
+    monkeypatch.setenv("COURSE_SWEEP", json.dumps(wanted))
+    assert executed(kernel, order) == {3: "as asked"}
+    there = {path.name for path in Path(order.folder, "runs").iterdir()}
+    assert there == {f"key {seed}" for seed in range(7) if seed != 3}
+    assert sizes == [3, 2, 3], "7 seeds in parts of 3, 2 and 2, and the 3 behind the one that fails"
+
+
+def test_two_sweeps_that_compute_one_order_have_logs_of_their_own(executed, tmp_path):
+    first, second = (an_order(tmp_path, [0], f".sweep_{name}") for name in "ab")
+
+    def kernel(order, *_):
+        if order is first:
+            assert executed(kernel, second) == {}
+        Path(order.folder, "runs", "key 0").mkdir(exist_ok=True)
+
+    assert executed(kernel, first) == {}
+    folder = Path(first.folder)
+    assert (folder / "arms" / "setting-0" / "log.txt").exists()
+    assert not list((folder / "logs").iterdir())
+
+
+def test_the_driver_waits_for_what_it_sees_late_and_shows_that_it_is_at_work(tmp_path, monkeypatch):
+    """On a network's disk the folder of a finished run may come into view later."""
+    order = an_order(tmp_path, [0])
+    folder, told = Path(order.folder), []
+
+    class Future:
+        looks = 0
+
+        def done(self):
+            self.looks += 1
+            return self.looks == 3
+
+        def result(self):
+            return {}  # no seed has failed
+
+        def release(self):
+            told.append("released")
+
+    client = SimpleNamespace(submit=lambda *_, **__: Future())
+    monkeypatch.setattr(sweep, "LOOK_SECONDS", 0)
+    os.utime(folder / order.token, (0, 0))
+    sweep._carry_out(client, [order], {"key 0": "trial"}, folder, lambda *what: told.append(what))
+    assert told == [("trial", None), "released"]
+    sweep._prepare(folder)  # of another sweep
+    assert (folder / order.token).exists()
+
+
+def test_what_a_killed_sweep_left_is_removed_when_it_is_old(tmp_path):
+    folder = sweep._prepare(tmp_path / "tiny")
+    names = (".new_a", ".sweep_a", "checkpoints/a", "checkpoints/.new_a", "logs/a.log")
+    for name in names:
+        (folder / name).touch()
+    (folder / ".new_gone").symlink_to("nowhere")  # as another sweep has just removed it
+    sweep._prepare(folder)
+    assert all((folder / name).exists() for name in names)
+    for days, left in ((2, names[2:]), (8, ())):
+        for name in names:
+            if (folder / name).exists():
+                os.utime(folder / name, (time.time() - days * 24 * 3600,) * 2)
+        sweep._prepare(folder)
+        assert [name for name in names if (folder / name).exists()] == list(left)
+
+
+def test_what_a_kernel_says_of_the_whole_sweep_ends_it(tmp_path):
+    order, error = an_order(tmp_path, [0]), "SweepError: The course was changed"
+    with pytest.raises(results.SweepError, match="^The course was changed$"):
+        sweep._outcome(SimpleNamespace(result=lambda: {0: error}), order)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux does")
+def test_a_run_has_one_thread(tmp_path):
+    """Two runs beside each other would share their threads, and wait for each other."""
+    names = "/proc/self/task/*/comm"
+    code = f"""
+import glob, jax
+jax.numpy.ones((300, 300)).dot(jax.numpy.ones((300, 300))).block_until_ready()
+print([open(name).read().strip() for name in glob.glob({names!r})].count("tf_XLAEigen"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | sweep.KERNEL_SETTINGS | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "1\n", done.stderr
 
 
 # What goes wrong
