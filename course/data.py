@@ -112,12 +112,7 @@ def load(name="fashion_mnist", *, train_size=None, validation_size=None, test_si
     Data
         Test images of Fashion-MNIST are from its publisher's test set.
 
-    Raises
-    ------
-    ValueError
-        For a wrong name, size or seed.
-    DataError
-        If a file of Fashion-MNIST is missing or damaged.
+    A wrong name, size or seed is a ValueError; a missing or damaged file a `DataError`.
     """
     check_choice("The data set", name, SIZES)
     check_count("The seed", seed, least=0)
