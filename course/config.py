@@ -101,13 +101,15 @@ def is_number(value):
     return number and abs(value) <= float_info.max
 
 
-def check_number(name, value, what, least=-inf, above=-inf, below=inf):
-    """Refuse what is not a finite number between the bounds; `what` says what to give."""
-    if not (is_number(value) and least <= value < below and value > above):
+def check_number(name, value, what, least=-inf, above=-inf, below=inf, most=inf):
+    """The plain float that a value is; refused if it is none within the bounds: give `what`."""
+    if not (is_number(value) and least <= value <= most and above < value < below):
         raise ValueError(f"{name} is {value!r}; give {what}.")
+    return float(value)  # np.float64(0.5) times a float32 array would be float64
 
 
 def check_rate(name, rate):
-    """Refuse what is not a probability of dropping below 1."""
-    what = "the probability of dropping a value: from 0 to below 1 (at 1 nothing would be left)"
-    check_number(name, rate, what, least=0, below=1)
+    """A probability of dropping below 1 as a plain float; refused if it is none."""
+    span = "from 0 to below 1 (at 1 nothing would be left)"
+    what = f"the probability of dropping a value, such as 0.3 for 30 %: {span}"
+    return check_number(name, rate, what, least=0, below=1)

@@ -112,12 +112,7 @@ def load(name="fashion_mnist", *, train_size=None, validation_size=None, test_si
     Data
         Test images of Fashion-MNIST are from its publisher's test set.
 
-    Raises
-    ------
-    ValueError
-        For a wrong name, size or seed.
-    DataError
-        If a file of Fashion-MNIST is missing or damaged.
+    A wrong name, size or seed is a ValueError; a missing or damaged file a `DataError`.
     """
     check_choice("The data set", name, SIZES)
     check_count("The seed", seed, least=0)
@@ -143,16 +138,6 @@ def load(name="fashion_mnist", *, train_size=None, validation_size=None, test_si
     return Data(name, *parts, CLASS_NAMES[name], provenance)
 
 
-@cache
-def identity(name):
-    """A sum over the data set's files, the same wherever the same images and labels are loaded."""
-    if name == "fashion_mnist":
-        return _md5("".join(FILES.values()).encode())
-    from sklearn.datasets import load_digits
-
-    return _md5(b"".join(array.tobytes() for array in load_digits(return_X_y=True)))
-
-
 def read_file(name):
     """One of `FILES`, as bytes; DataError if it is not there, or not what was published."""
     try:
@@ -161,7 +146,7 @@ def read_file(name):
         raise DataError(f"data/{name} is missing") from None
     except OSError as error:  # a folder in its place, or no permission to read it
         raise DataError(f"data/{name} cannot be read ({error.strerror})") from None
-    if _md5(content) == FILES[name]:
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() == FILES[name]:
         return content
     problem = "is damaged: its sum is not the publisher's"
     for start, what in ((b"version https://git-lfs", "a pointer of Git LFS"), (b"<", "a web page")):
@@ -255,10 +240,6 @@ def _check(x, y, classes, part):
     if y.min() < 0 or y.max() >= classes:
         span = f"from 0 to {classes - 1}; these go from {y.min()} to {y.max()}"
         raise ValueError(f"{labels} be {span}.")
-
-
-def _md5(content):
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _kind(value):

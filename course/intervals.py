@@ -10,23 +10,13 @@ PERHAPS = ", perhaps too little to matter"  # beyond 0, and perhaps not beyond w
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with its confidence interval.
-
-    Attributes
-    ----------
-    mean, low, high : float
-        In the units of the values.
-    count : int
-        Number of seeds.
-    confidence : float
-        Such as 0.95.
-    """
+    """A mean over seeds with its confidence interval, in the units of the values."""
 
     mean: float
     low: float
     high: float
-    count: int
-    confidence: float
+    count: int  # of seeds
+    confidence: float  # such as 0.95
 
     def __str__(self):
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
@@ -34,12 +24,9 @@ class Interval:
     def verdict(self, smallest=0.0):
         """What the interval says about a difference, `smallest` being the least that matters.
 
-        Returns
-        -------
-        {"higher", "lower", "no difference that matters", "open"}
-            "higher" and "lower": the whole interval lies beyond 0 on that side; with ", perhaps too
-            little to matter" behind it if not all of it lies beyond `smallest`. "no difference that
-            matters": the whole interval lies within plus or minus `smallest`. Else open.
+        "higher" or "lower": the whole interval lies beyond 0 on that side; with ", perhaps too
+        little to matter" behind it if not all of it lies beyond `smallest`. "no difference that
+        matters": the whole interval lies within plus or minus `smallest`. Else "open".
         """
         if -smallest <= self.low and self.high <= smallest:
             return "no difference that matters"
@@ -54,18 +41,8 @@ def mean_interval(values, confidence=0.95):
 
     With the three to ten seeds of a lesson a bootstrap interval is too narrow (at five seeds a
     nominal 95 % percentile interval covers the truth in about 83 % of cases); Student's t allows
-    for the small number, given values that are roughly normal.
-
-    Parameters
-    ----------
-    values : array-like of float, shape (seeds,)
-    confidence : float
-        Between 0 and 1.
-
-    Raises
-    ------
-    ValueError
-        With fewer than two values, or values that are not finite.
+    for the small number, given values that are roughly normal. `values` has one number a seed: a
+    ValueError if there are fewer than two, or some are not finite.
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) < 2:
@@ -90,16 +67,8 @@ def mean_interval(values, confidence=0.95):
 def paired_interval(treatment, control, confidence=0.95):
     """`Interval` of the mean difference treatment - control, paired by seed.
 
-    Parameters
-    ----------
-    treatment, control : array-like of float, shape (seeds,)
-        One value a seed, in the same order of seeds.
-    confidence : float
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ, or as `mean_interval`.
+    Both have one value a seed, in the same order of seeds: a ValueError if their lengths differ, or
+    as for `mean_interval`.
     """
     treatment, control = np.asarray(treatment, dtype=float), np.asarray(control, dtype=float)
     if treatment.shape != control.shape:

@@ -44,13 +44,7 @@ class Drift(keras.layers.Layer):
 
     The disturbance of Santurkar et al. (2018), section 2.1: put after batch normalization it makes
     the distribution that the next layer sees move from step to step. At inference it does nothing.
-
-    Parameters
-    ----------
-    size : float
-        Standard deviation, over steps, of the mean shift of each feature (the units of the input).
-    seed : int
-        Seed of the noise.
+    `size` is the standard deviation, over steps, of the mean shift of each feature.
     """
 
     def __init__(self, size, seed=0, **options):
@@ -277,9 +271,6 @@ def cnn(
 ):
     """Build a convolutional classifier: stages of 3x3 convolutions, one dense block, a softmax.
 
-    "residual" is another kind: two residual blocks and global average pooling in place of the dense
-    block.
-
     Parameters
     ----------
     input_shape : tuple of int
@@ -288,7 +279,8 @@ def cnn(
     classes : int
         Number of classes.
     size : {"small", "medium", "pyramid", "summit", "residual", "double", "wide"}
-        Convolutions and filters, see `CNN_SIZES`.
+        Convolutions and filters, see `CNN_SIZES`; "residual" has residual blocks and global average
+        pooling in place of the dense block.
     dense_rate, conv_rate : float
         Probability of *dropping* behind the dense block (for "residual", before the softmax), and
         behind each convolution block, in [0, 1).

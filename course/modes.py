@@ -41,17 +41,8 @@ def call(model, x, training_layers=()):
 
     `model(x, training=True)` switches batch norm *and* dropout; this, one kind at a time.
 
-    Parameters
-    ----------
-    model : keras.Model
-        A chain of layers, as `course.models` builds them.
-    x : array of shape (N, height, width, channels)
-    training_layers : type or tuple of types
-        Layer classes to run in training mode, such as keras.layers.Dropout.
-
-    Returns
-    -------
-    numpy.ndarray of shape (N, classes)
+    `training_layers` are the layer classes to run in training mode: one, such as
+    keras.layers.Dropout, or a tuple. Returns outputs of shape (N, classes).
     """
     for layer in model.layers:
         if not isinstance(layer, keras.layers.InputLayer):  # a Sequential lists none
@@ -64,15 +55,8 @@ def recompute_statistics(model, x, batch_size=500):
 
     "Precise BN" (Wu and Johnson 2021, section 3): the weights stay as they are, and each batch
     counts the same, where the moving average of training favours the last ones and still holds its
-    start.
-
-    Parameters
-    ----------
-    model : keras.Model
-        A chain of layers; changed in place.
-    x : array of shape (N, height, width, channels), training images
-    batch_size : int
-        Images a batch; a left-over batch is left out.
+    start. The model, a chain of layers, is changed in place; `x` are training images, of which a
+    left-over batch is left out.
     """
     norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
     before = [(layer.momentum, layer.trainable) for layer in norms]
@@ -94,12 +78,7 @@ def gradients(model, x, y):
 
     It is read from the momentum after one step of an optimizer, and not from the change of the
     weights, in which rounding would swallow a small gradient. The model itself is left as it was;
-    arguments as for `evaluate`.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        By the path of the variable, such as "dense_1/kernel".
+    arguments as for `evaluate`. Returns arrays by the path of the variable, "dense_1/kernel".
     """
     check_precision(model)
     probe = keras.models.clone_model(model)
@@ -159,11 +138,9 @@ def scores(probabilities, y):
 def confidence_bins(probabilities, y, bins=10):
     """Sort predictions into equally wide bins of confidence, the probability of the chosen class.
 
-    Returns
-    -------
-    count, confidence, right : arrays of shape (bins,)
-        How many predictions each bin has, their mean confidence, and the fraction that is right;
-        0 where a bin is empty. What a diverged run predicts is in the first, with confidence NaN.
+    Returns three arrays, a number for each bin: how many predictions it has, their mean confidence,
+    and the fraction that is right; 0 where a bin is empty. What a diverged run predicts is in the
+    first, with confidence NaN.
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
     chosen = np.minimum((np.nan_to_num(confidence, posinf=0) * bins).astype(int), bins - 1)

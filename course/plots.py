@@ -41,20 +41,10 @@ STYLE = {
 
 
 def panels(rows=1, columns=1, *, width=10.0, height=4.2, **options):
-    """A figure in the style of the course, and its axes.
+    """A figure in the style of the course, and its axes: one, or an array.
 
-    Parameters
-    ----------
-    rows, columns : int
-    width, height : float
-        Size of the whole figure, in inches.
-    **options
-        Passed on to `Figure.subplots`, such as sharey=True.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-    axes : Axes or array of Axes
+    `width` and `height` are those of the whole figure, in inches; the options, such as sharey=True,
+    are passed on to `Figure.subplots`.
     """
     plt.rcParams.update(STYLE)
     # A Figure of its own, not pyplot's: nothing is shown twice and nothing is left open.
@@ -63,11 +53,10 @@ def panels(rows=1, columns=1, *, width=10.0, height=4.2, **options):
 
 
 def show(figure, caption, alt, colours=None):
-    """Display a figure with its caption, and a text for those who cannot see it.
+    """Display a figure of `panels` with its caption, and a text for those who cannot see it.
 
     Parameters
     ----------
-    figure : matplotlib.figure.Figure
     caption : str
         What to see in it, in Markdown; stands below the figure.
     alt : str
@@ -78,12 +67,8 @@ def show(figure, caption, alt, colours=None):
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     if colours:
-        reduced = Image.open(picture).convert("RGB").quantize(colours)
-        picture = io.BytesIO()
-        reduced.save(picture, format="png", optimize=True)
-    bundle = {"image/png": picture.getvalue(), "text/plain": alt}
-    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
-    display(Markdown(f"*{caption}*"))
+        picture = _written(_reduced(picture, colours), "png")
+    _display({"image/png": picture.getvalue()}, caption, alt)
 
 
 def loop(draw, count, caption, alt, *, seconds=0.15, **size):
@@ -95,7 +80,6 @@ def loop(draw, count, caption, alt, *, seconds=0.15, **size):
     ----------
     draw : callable
         Called as draw(figure, axes, number) on fresh axes for each of the pictures 0 to count - 1.
-    count : int
     caption, alt : str
         As for `show`.
     seconds : float
@@ -107,22 +91,33 @@ def loop(draw, count, caption, alt, *, seconds=0.15, **size):
     for number in range(count):
         figure, axes = panels(**size)
         draw(figure, axes, number)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        pictures.append(Image.open(buffer).convert("RGB").quantize(24))
-    still, moving = io.BytesIO(), io.BytesIO()
-    pictures[-1].save(still, format="png", optimize=True)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        pictures.append(_reduced(picture, colours=24))
     times = [int(1_000 * seconds)] * (count - 1) + [int(10_000 * seconds)]
     options = {"save_all": True, "append_images": pictures[1:], "duration": times, "loop": 0}
-    pictures[0].save(moving, format="gif", optimize=True, **options)
-    still, moving = (base64.b64encode(one.getvalue()).decode() for one in (still, moving))
+    both = _written(pictures[-1], "png"), _written(pictures[0], "gif", **options)
+    still, moving = (base64.b64encode(one.getvalue()).decode() for one in both)
     html = (
         f'<img alt="{escape(alt)}" src="data:image/png;base64,{still}">'
         "<details><summary>Play it; close this to stop.</summary>"
         f'<img alt="{escape(alt)}" src="data:image/gif;base64,{moving}"></details>'
     )
-    bundle = {"text/html": html, "image/png": base64.b64decode(still), "text/plain": alt}
-    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+    _display({"text/html": html, "image/png": both[0].getvalue()}, caption, alt)
+
+
+def _reduced(png, colours):
+    return Image.open(png).convert("RGB").quantize(colours)
+
+
+def _written(picture, kind, **options):
+    file = io.BytesIO()
+    picture.save(file, format=kind, optimize=True, **options)
+    return file
+
+
+def _display(bundle, caption, alt):
+    display(bundle | {"text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
     display(Markdown(f"*{caption}*"))
 
 
@@ -135,21 +130,18 @@ def line_style(index):
 def curves(axes, arms, metric="loss", split="validation", mode="inference", start=0):
     """Metric over epochs for several arms: the mean over seeds, and a band from lowest to highest.
 
-    Parameters
-    ----------
-    axes : Axes
-    arms : mapping of str to list of Run
-    metric : {"loss", "accuracy"}
-    split : {"train", "validation"}
-    mode : {"inference", "training"}
-    start : int
-        First epoch to draw: the loss before training may dwarf what matters.
+    `arms` maps names to lists of `Run`; metric, split and mode are as for `Run.curve`, and `start`
+    is the first epoch to draw: the loss before training may dwarf what matters.
     """
     for index, (arm, runs) in enumerate(arms.items()):
         lines = [run.curve(metric, split, mode).loc[start:] for run in runs]
         band(axes, pd.concat(lines, axis=1), arm, index)
+    _label_epochs(axes, f"{split} {metric}")
+
+
+def _label_epochs(axes, what):
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"{split} {metric}" + (" (nats)" if metric == "loss" else ""))
+    axes.set_ylabel(f"{what} (nats)" if what.endswith("loss") else what)
     axes.legend()
 
 
@@ -174,30 +166,20 @@ def gap(axes, runs, metric="loss"):
     axes.fill_between(
         epochs, sides["train"], sides["validation"], color="#999999", alpha=0.3, lw=0, label="gap"
     )
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(metric + (" (nats)" if metric == "loss" else ""))
-    axes.legend()
+    _label_epochs(axes, metric)
 
 
 def distributions(axes, samples, label, bins=60, limits=None):
     """Several distributions as outlines over one another.
 
-    Parameters
-    ----------
-    axes : Axes
-    samples : mapping of str to array of float
-    label : str
-        Of the horizontal axis, with its unit.
-    bins : int
-    limits : (float, float), optional
-        Of the horizontal axis; by default from the 0.5th to the 99.5th percentile of all samples.
+    `samples` maps names to arrays; `label` is that of the horizontal axis, with its unit. Its
+    limits are by default the 0.5th and the 99.5th percentile of all samples.
     """
     if limits is None:
         limits = np.percentile(np.concatenate([*map(np.ravel, samples.values())]), [0.5, 99.5])
     edges = np.linspace(*limits, bins + 1)
     for index, (name, values) in enumerate(samples.items()):
-        style = line_style(index)
-        look = {"color": style["color"], "linestyle": style["linestyle"], "lw": 2.5}
+        look = {name: line_style(index)[name] for name in ("color", "linestyle")} | {"lw": 2.5}
         axes.hist(np.ravel(values), edges, density=True, histtype="step", label=name, **look)
     axes.set_xlabel(label)
     axes.set_ylabel("density")
@@ -216,14 +198,9 @@ def images(axes, pictures, titles=None):
 def intervals(axes, named, label, smallest=None):
     """Intervals one under the other, with the line of no difference.
 
-    Parameters
-    ----------
-    axes : Axes
-    named : mapping of str to course.intervals.Interval
-    label : str
-        Of the horizontal axis: what differs from what, with its unit.
-    smallest : float, optional
-        The smallest difference that matters: shades the band of those that do not.
+    `named` maps names to `course.intervals.Interval`; `label` is that of the horizontal axis: what
+    differs from what, with its unit. `smallest`, the smallest difference that matters, shades the
+    band of those that do not.
     """
     for row, interval in enumerate(named.values()):
         sides = [[interval.mean - interval.low], [interval.high - interval.mean]]

@@ -6,7 +6,7 @@ x : float32 or float64, finite, channels last: (N, F) for dense layers, (N, L, C
     (N, H, W, C) for images. Results have the dtype of x.
 gamma, beta : scale and shift, one number a channel, shape (C,).
 dy : gradient of the loss with respect to the output y, of its shape; dx, dgamma, dbeta likewise.
-Raises : TypeError (wrong kind) or ValueError (wrong shape or value); the message says what to do.
+Raises : TypeError (no float array, no generator) or ValueError; the message says what to do.
     NaN is refused: it would spoil its whole channel, then the moving statistics for ever, silently.
 
 Sources: Ioffe & Szegedy 2015, Batch Normalization (arXiv:1502.03167); Ba, Kiros & Hinton 2016,
@@ -19,6 +19,8 @@ Networks (1411.4280).
 from typing import NamedTuple
 
 import numpy as np
+
+from course.config import check_number, check_rate
 
 # ---------------------------------------------------------------- normalisation
 
@@ -129,7 +131,7 @@ def update_moving(moving, batch_value, momentum=0.99):
     """
     moving = _floats("moving", moving)
     batch_value = _like("batch_value", batch_value, moving)
-    momentum = _number("momentum", momentum, lambda m: 0 <= m <= 1, "in [0, 1], the share kept")
+    momentum = check_number("momentum", momentum, "the share kept, from 0 to 1", least=0, most=1)
     return momentum * moving + (1.0 - momentum) * batch_value
 
 
@@ -206,7 +208,7 @@ def dropout_mask(shape, rate, rng):
 
     rng is a numpy.random.Generator, made once for all calls, e.g. np.random.default_rng(0).
     """
-    rate = _rate(rate)
+    rate = check_rate("rate", rate)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"rng={rng!r} must be a generator, made once: rng = np.random.default_rng(0). (A seed "
@@ -233,7 +235,7 @@ def inverted_dropout(x, rate, rng, training):
     y : array like x
     mask : bool array like x (True: kept) for `dropout_backward`; None at inference
     """
-    x, rate = _floats("x", x), _rate(rate)
+    x, rate = _floats("x", x), check_rate("rate", rate)
     if not training:
         return x.copy(), None
     mask = dropout_mask(x.shape, rate, rng)
@@ -246,7 +248,7 @@ def spatial_dropout(x, rate, rng, training):
     x is (N, L, C) or (N, H, W, C) and the mask (N, 1, C) or (N, 1, 1, C): neighbouring pixels
     are alike, so to drop single ones would hide little. Otherwise as `inverted_dropout`.
     """
-    x, rate = _floats("x", x, min_ndim=3), _rate(rate)
+    x, rate = _floats("x", x, min_ndim=3), check_rate("rate", rate)
     if not training:
         return x.copy(), None
     mask = dropout_mask((len(x), *[1] * (x.ndim - 2), x.shape[-1]), rate, rng)
@@ -262,7 +264,7 @@ def dropout_backward(dy, mask, rate):
     mask : bool array of the forward pass; None at inference
     rate : float in [0, 1), probability of dropping
     """
-    dy, rate = _floats("dy", dy), _rate(rate)
+    dy, rate = _floats("dy", dy), check_rate("rate", rate)
     return dy.copy() if mask is None else np.where(_mask(mask, dy), dy, 0) / (1.0 - rate)
 
 
@@ -272,17 +274,11 @@ def classic_dropout(x, rate, rng, training):
     Srivastava et al. 2014, section 4. (They scale the outgoing weights, which for the next layer
     is the same.) Neither Keras nor PyTorch does this. Parameters, results: as `inverted_dropout`.
     """
-    x, rate = _floats("x", x), _rate(rate)
+    x, rate = _floats("x", x), check_rate("rate", rate)
     if not training:
         return x * (1.0 - rate), None
     mask = dropout_mask(x.shape, rate, rng)
     return np.where(mask, x, 0), mask
-
-
-def classic_dropout_backward(dy, mask, rate):
-    """dx of `classic_dropout`. Parameters: as `dropout_backward`."""
-    dy, rate = _floats("dy", dy), _rate(rate)
-    return dy * (1.0 - rate) if mask is None else np.where(_mask(mask, dy), dy, 0)
 
 
 # ---------------------------------------------------------------- small helpers, then checks
@@ -352,19 +348,6 @@ def _mask(mask, dy):
     return mask
 
 
-def _number(name, value, is_valid, rule):
-    if not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name}={value!r} must be a number {rule}.")
-    if not is_valid(value):
-        raise ValueError(f"{name}={value} must be {rule}.")
-    return float(value)  # plain, for np.float64(0.5) times a float32 array would be float64
-
-
 def _epsilon(value):
-    rule = "> 0 (a variance of zero would divide by zero)"
-    return _number("epsilon", value, lambda epsilon: 0 < epsilon < np.inf, rule)
-
-
-def _rate(value):
-    rule = "in [0, 1), the probability of dropping: 0.3 for 30 %"
-    return _number("rate", value, lambda rate: 0 <= rate < 1, rule)
+    what = "a number above 0 (a variance of zero would divide by zero)"
+    return check_number("epsilon", value, what, above=0)

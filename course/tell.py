@@ -14,10 +14,8 @@ def check(answer, solution, *cases, tolerance=1e-5, mistakes=None, view=None):
 
     Parameters
     ----------
-    answer : callable
-        The reader's. One that returns nothing has not been written yet.
-    solution : callable
-        The course's own.
+    answer, solution : callable
+        The reader's, and the course's own. One that returns nothing has not been written yet.
     *cases : tuple
         Arguments to try both with; the last of a case may be a dict of keyword arguments. Arrays
         are copied first, so an answer may not spoil them for the next.
@@ -34,48 +32,41 @@ def check(answer, solution, *cases, tolerance=1e-5, mistakes=None, view=None):
     callable
         The answer if it is right, else the solution: a lesson goes on either way.
     """
-    look = view or (lambda value: value)
-
-    def outcomes(function):
-        return [look(_call(function, case)) for case in cases]
-
-    expected = outcomes(solution)
+    name, look = getattr(answer, "__name__", "Your answer"), view or (lambda value: value)
+    expected = [look(_call(solution, case)) for case in cases]
     try:
         found = [_call(answer, case) for case in cases]
         if all(value is None for value in found):
-            print(f"Not written yet: {_name(answer)}. The lesson goes on with the course's own.")
+            print(f"Not written yet: {name}. The lesson goes on with the course's own.")
             return solution
         found = [look(value) for value in found]
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[-1]
-        where = f" (line {line.lineno} of {line.name})" if line.name == _name(answer) else ""
-        print(f"✘ {_name(answer)} stops with {type(error).__name__}: {error}{where}")
+        where = f" (line {line.lineno} of {line.name})" if line.name == name else ""
+        print(f"✘ {name} stops with {type(error).__name__}: {error}{where}")
         return solution
-    wrong = [
-        (case, problem)
-        for case, one, right in zip(cases, found, expected, strict=True)
-        if (problem := _difference(one, right, tolerance))
-    ]
-    if not wrong:
+
+    def problems(values):
+        return [_difference(*pair, tolerance) for pair in zip(found, values, strict=True)]
+
+    wrong = problems(expected)
+    if not any(wrong):
         many = "" if len(cases) == 1 else f" in all {len(cases)} cases"
-        print(f"✔ {_name(answer)} is right{many}, to {tolerance:g}.")
+        print(f"✔ {name} is right{many}, to {tolerance:g}.")
         return answer
     for sentence, mistake in (mistakes or {}).items():
-        if not any(map(_difference, found, outcomes(mistake), [tolerance] * len(cases))):
+        if not any(problems([look(_call(mistake, case)) for case in cases])):
             print(f"✘ {sentence}")
             return solution
-    case, problem = wrong[0]
-    print(f"✘ {_name(answer)}({_shown(case)}): {problem}")
+    number = next(number for number, problem in enumerate(wrong) if problem)
+    print(f"✘ {name}({', '.join(map(_short, cases[number]))}): {wrong[number]}")
     return solution
 
 
 def facts(sentences):
     """Say which sentences of the text are not true of this run; nothing if all are.
 
-    Parameters
-    ----------
-    sentences : mapping of str to bool
-        By what the text says: whether it holds, with room for other machines.
+    `sentences` maps what the text says to whether it holds, with room for other machines.
     """
     for sentence, holds in sentences.items():
         if not holds:
@@ -83,19 +74,10 @@ def facts(sentences):
 
 
 def stored(experiment, metric):
-    """A metric of the runs in `results/` that the ledger is made of.
+    """A metric of the runs in `results/` that the ledger is made of: stored("eight", "best_loss").
 
-    Parameters
-    ----------
-    experiment : str
-        Such as "two by two".
-    metric : str
-        Such as "best_loss".
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each seed, a column for each arm; empty where a run has no such number.
+    It is a pandas.DataFrame with a row for each seed and a column for each arm; NaN where a run has
+    no such number.
     """
     path = RESULTS / experiment / "runs.parquet"
     if not path.is_file():
@@ -111,10 +93,6 @@ def stored(experiment, metric):
             f" read {path.name} with pandas, whose column `parameters` tells them apart."
         )
     return rows.pivot(index="seed", columns="arm", values=metric)
-
-
-def _name(function):
-    return getattr(function, "__name__", "Your answer")
 
 
 def _call(function, case):
@@ -150,7 +128,3 @@ def _short(value):
         return f"an array of shape {value.shape} that starts with {value.ravel()[:3].round(4)}"
     with np.printoptions(precision=4, suppress=True):
         return " ".join(str(value).split())
-
-
-def _shown(case):
-    return ", ".join(_short(one) for one in case)

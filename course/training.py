@@ -41,10 +41,10 @@ class Run:
         How many are finished.
     completed : bool
         False if the run was interrupted.
-    statistics : pandas.DataFrame
-        Tidy, empty unless recorded: step, layer, quantity, feature and value; see `Recorder`.
+    statistics : pandas.DataFrame or None
+        Where an experiment asked for them: what `course.lab.recorder` recorded of the layers.
     best : list of numpy.ndarray or None
-        Where an experiment asked for them: the weights with the least validation loss.
+        Likewise: the weights with the least validation loss.
     data, engine : course.data.Data, keras.Model
         Only while it goes on: the data, and the compiled twin of the model, which takes the steps.
     """
@@ -149,7 +149,6 @@ def train(
     config,
     data,
     *,
-    record_every=None,
     measure_every=1,
     measure_size=2_000,
     hooks=(),
@@ -167,8 +166,6 @@ def train(
     ----------
     config : Config
     data : course.data.Data
-    record_every : int, optional
-        Record statistics every so many steps: see `Recorder`.
     measure_every : int
         Measure after every so many epochs, and after the last.
     measure_size : int
@@ -196,7 +193,7 @@ def train(
         raise ValueError(f"batch_size is {size}, but there are only {count} training images.")
     run = Run(config, build(config, data), data=data, engine=_engine(config, data))
     _copy_state(run.model, run.engine)
-    hooks = [*hooks, Recorder(record_every), Progress(progress)]
+    hooks = [*hooks, Progress(progress)]
     rng = np.random.default_rng(config.seed)
     for hook in hooks:
         hook.begin(run)
@@ -343,65 +340,3 @@ class Progress(Hook):
 
     def end(self, run):
         self.bar.close()
-
-
-class Recorder(Hook):
-    """Statistics of activations, and moving statistics, while a model trains.
-
-    Of each dense, conv, norm and activation layer's output over up to 256 training images: "mean"
-    and "variance" in training mode, "inference_mean" and "inference_variance" in inference mode;
-    of each batch norm "moving_mean" and "moving_variance"; each for every feature (channel).
-
-    Parameters
-    ----------
-    every : int or None
-        Record every so many steps, and before the first; None records nothing.
-    """
-
-    def __init__(self, every):
-        if every:
-            check_count("record_every", every)
-        self.every, self.tables = every, []
-
-    def begin(self, run):
-        if not self.every:
-            return
-        if run.epoch:
-            raise ValueError(
-                "A checkpoint has no statistics: leave out record_every, or remove the checkpoint."
-            )
-        model, kinds = run.engine, ("dense", "conv", "norm", "activation")
-        self.layers = [layer for layer in model.layers if layer.name.split("_")[0] in kinds]
-        self.watched = keras.Model(model.input, [layer.output for layer in self.layers])
-        self.record(run)
-
-    def step_done(self, run):
-        if self.every and run.step % self.every == 0:
-            self.record(run)
-
-    def record(self, run):
-        """Record now."""
-        probe, to_numpy = run.data.x_train[:256], keras.ops.convert_to_numpy
-        norms = [layer for layer in self.layers if isinstance(layer, modes.BatchNorm)]
-        # A look in training mode would move the moving statistics; they are put back afterwards.
-        saved = [[to_numpy(weight) for weight in layer.weights] for layer in norms]
-        for mode, prefix in ((True, ""), (False, "inference_")):
-            outputs = self.watched(probe, training=mode)
-            for layer, output in zip(self.layers, outputs, strict=True):
-                values = to_numpy(output).reshape(-1, output.shape[-1])
-                self._add(run, layer, prefix + "mean", values.mean(axis=0))
-                self._add(run, layer, prefix + "variance", values.var(axis=0))
-            for layer, weights in zip(norms, saved, strict=True):
-                layer.set_weights(weights)
-        for layer in norms:
-            self._add(run, layer, "moving_mean", to_numpy(layer.moving_mean))
-            self._add(run, layer, "moving_variance", to_numpy(layer.moving_variance))
-
-    def _add(self, run, layer, quantity, values):
-        columns = {"step": run.step, "layer": layer.name, "quantity": quantity}
-        columns |= {"feature": np.arange(len(values)), "value": values}
-        self.tables.append(pd.DataFrame(columns))
-
-    def end(self, run):
-        empty = pd.DataFrame(columns=["step", "layer", "quantity", "feature", "value"])
-        run.statistics = pd.concat(self.tables, ignore_index=True) if self.tables else empty

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from course import data
 from course.lab import results
 from course.lab.errors import UserError
 from course.lab.files import write_whole
 from course.lab.plan import EXPERIMENTS
-from course.lab.trial import PARAMETERS, Trial
+from course.lab.trial import PARAMETERS, Trial, identity
 
 
 class RekeyError(UserError):
@@ -30,15 +29,15 @@ class RekeyError(UserError):
 def old_key(template, parameters, backend):
     """The key that the first edition of the course gave."""
     setting = {name: value for name, value in parameters.items() if name != "seed"}
-    identity = data.identity(parameters["dataset"])
-    return _hash([_hash([template, setting, identity, backend]), parameters["seed"]])
+    images = identity(parameters["dataset"])
+    return _hash([_hash([template, setting, images, backend]), parameters["seed"]])
 
 
 def key_without_text(trial, backend):
     """The key before the text of the template was part of it."""
     own = ("experiment", "arm", "seed")
     setting = {name: value for name, value in trial.to_dict().items() if name not in own}
-    return _hash([_hash([setting, data.identity(trial.dataset), backend]), trial.seed])
+    return _hash([_hash([setting, identity(trial.dataset), backend]), trial.seed])
 
 
 def new_columns(row):

@@ -13,6 +13,7 @@ import numpy as np
 
 from course import training
 from course.lab import record
+from course.lab.recorder import Recorder
 
 # Seeds in one piece. On a CPU more bring nothing, and a kill costs what is unfinished.
 AT_ONCE = {"cpu": 8, "gpu": 64, "tpu": 64}
@@ -71,13 +72,14 @@ def runs(trial, seeds, model=None, options=None, batches=training.shuffled):
         for one in trials(trial, seeds):
             images, checkpoint = one.load_data(), record.checkpoint(one)
             hooks = [Best()]
-            if checkpoint and not one.record_every:
+            if one.record_every:
+                hooks.append(Recorder(one.record_every))
+            elif checkpoint:
                 hooks.append(record.Checkpoint(checkpoint))
             run = training.train(
                 replace(config, seed=one.seed),
                 images,
                 measure_every=one.measure_every,
-                record_every=one.record_every or None,
                 hooks=hooks,
                 batches=batches,
             )

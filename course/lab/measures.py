@@ -148,18 +148,18 @@ def drift(run, data):
     over the layers.
 
     The outputs of the activations that feed another hidden layer, of 256 training images in
-    training mode, as `train(..., record_every=...)` records them. The measure is D of lesson 01,
+    training mode, as `course.lab.recorder` records them. The measure is D of lesson 01,
     section 3: mean over the features of the movement, over the mean of their standard deviations;
     then the mean over training.
 
-    jump : from one record to the next; with record_every=1, in one step.
+    jump : from one record to the next; if each step is recorded, in one step.
     travel : net movement over ten records, divided by ten: jumping to and fro adds up to nothing.
     """
     table = run.statistics
-    if table["step"].nunique() < 11:
+    if table is None or table["step"].nunique() < 11:
         raise ValueError(
-            "drift needs recorded statistics, eleven records or more: train with record_every=1,"
-            " or so."
+            "drift needs recorded statistics, eleven records or more: set record_every=1, or so, or"
+            " train with hooks=[Recorder(1)]."
         )
     names = [layer.name for layer in run.model.layers if layer.name.startswith("activation_")]
     jumps, travels = [], []

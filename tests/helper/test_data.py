@@ -160,12 +160,6 @@ def test_a_split_stays_what_it_is(name, total):
     assert hashlib.md5(b"".join(array.tobytes() for array in arrays)).hexdigest() == total
 
 
-def test_the_identity_of_a_data_set_stays_what_it_is():
-    """The keys of all committed results depend on it."""
-    assert data.identity("fashion_mnist") == "3e661c22b13e080d9920b5382871fa6e"
-    assert data.identity("digits") == "0af20a105e04dcf55c5d1bc47c958850"
-
-
 def test_the_files_are_read_and_checked_once(monkeypatch):
     asked = []
     read_file = data.read_file

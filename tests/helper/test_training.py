@@ -1,4 +1,4 @@
-"""Training runs: seeds, pairing, honest measurement, interruption, recording."""
+"""Training runs: seeds, pairing, honest measurement, interruption."""
 
 import logging
 import re
@@ -334,46 +334,6 @@ def test_batch_norm_momentum_reaches_the_layers(digits):
         with_options(replace(FAST, batch_norm_momentum=0.7), norm="batch"), digits
     )
     assert model.get_layer("norm_1").momentum == 0.7
-
-
-class TestRecording:
-    def test_recorded_statistics_are_those_of_the_layers(self, digits):
-        run = training.train(with_options(norm="batch"), digits, record_every=4)
-        table = run.statistics
-        assert sorted(table["step"].unique()) == [0, 4, 8, 12, 16]
-
-        def last(layer, quantity):
-            return table.query("step == 16 and layer == @layer and quantity == @quantity")[
-                "value"
-            ].to_numpy()
-
-        norm = run.model.get_layer("norm_1")
-        np.testing.assert_allclose(
-            last("norm_1", "moving_mean"), keras.ops.convert_to_numpy(norm.moving_mean)
-        )
-        assert last("norm_1", "mean") == pytest.approx(
-            keras.ops.convert_to_numpy(norm.beta), abs=1e-4
-        )
-        dense = digits.x_train[:256].reshape(256, -1) @ keras.ops.convert_to_numpy(
-            run.model.get_layer("dense_1").kernel
-        )
-        np.testing.assert_allclose(last("dense_1", "inference_mean"), dense.mean(axis=0), atol=1e-5)
-        np.testing.assert_allclose(
-            last("dense_1", "variance"), dense.var(axis=0), rtol=1e-3, atol=1e-6
-        )
-
-    def test_recording_does_not_disturb_the_run(self, digits):
-        config = with_options(norm="batch")
-        plain, recorded = (
-            training.train(config, digits),
-            training.train(config, digits, record_every=1),
-        )
-        for one, two in zip(weights(plain), weights(recorded), strict=True):
-            np.testing.assert_allclose(one, two, atol=1e-6)
-
-    def test_none_is_recorded_unless_asked(self, digits):
-        table = training.train(FAST, digits).statistics
-        assert len(table) == 0 and "quantity" in table.columns
 
 
 class TestCall:

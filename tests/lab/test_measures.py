@@ -12,6 +12,7 @@ import pytest
 
 from course import data, modes, training
 from course.lab import confidence, measures, metrics, switched
+from course.lab.recorder import Recorder
 
 # "best" asks for kept weights, "drift" for a record, "target" for epochs.
 IN_CHAIN = [name for name in measures.MEASURES if name not in ("final", "best", "drift", "target")]
@@ -418,7 +419,7 @@ def test_fine_tuning_starts_afresh_for_each_run_of_a_shared_model(digits, traine
 
 def test_every_measure_gives_the_metrics_that_it_is_said_to_give(digits, trained):
     config = replace(trained(norm="batch", rate=0.5).config, epochs=1)
-    run = training.train(config, digits, record_every=1)
+    run = training.train(config, digits, hooks=[Recorder(1)])
     run.best = run.model.get_weights()
     assert set(metrics.METRICS) == set(measures.MEASURES)
     for name, measure in measures.MEASURES.items():
@@ -480,7 +481,7 @@ def test_drift_tells_jumping_from_travelling(digits, trained, means, jump, trave
 
 
 def test_drift_of_a_run(digits, trained):
-    run = training.train(replace(trained(depth=3).config, epochs=2), digits, record_every=1)
+    run = training.train(replace(trained(depth=3).config, epochs=2), digits, hooks=[Recorder(1)])
     found = measures.drift(run, digits)
     assert 0 < found["travel"] < found["jump"] < 1
     with pytest.raises(ValueError, match="needs recorded statistics"):

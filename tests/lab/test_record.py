@@ -15,6 +15,7 @@ import pytest
 
 from course import models, training
 from course.lab import many, record, results
+from course.lab.recorder import Recorder
 from course.lab.trial import Trial
 from course.training import Config
 
@@ -112,8 +113,8 @@ class TestCheckpoint:
 
     def test_it_does_not_hold_recorded_statistics(self, digits, killed):
         path, _ = killed
-        with pytest.raises(ValueError, match="leave out record_every, or remove the checkpoint"):
-            training.train(self.config, digits, hooks=[record.Checkpoint(path)], record_every=2)
+        with pytest.raises(ValueError, match="leave out the Recorder, or remove the checkpoint"):
+            training.train(self.config, digits, hooks=[record.Checkpoint(path), Recorder(2)])
 
 
 @pytest.mark.parametrize("name", ["seed", "data", "key", "parameters", "wall_seconds", "changed"])

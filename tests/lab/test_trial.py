@@ -249,3 +249,9 @@ def test_python_and_json_and_text():
     assert {text: experiments._parameter(text) for text in cases} == {
         text: ("a", value) for text, value in cases.items()
     }
+
+
+def test_the_identity_of_a_data_set_stays_what_it_is():
+    """The keys of all committed results depend on it."""
+    assert trial.identity("fashion_mnist") == "3e661c22b13e080d9920b5382871fa6e"
+    assert trial.identity("digits") == "0af20a105e04dcf55c5d1bc47c958850"
