@@ -28,8 +28,8 @@ from course.lab.catalogue import EXPERIMENTS, arm_name, family
 from course.lab.verdict import Claim, Contrast
 
 REGISTERED = "fc73b74"
-# In commit 1f90c48, by a reading of the list when 20 of its claims had been measured, none of
-# these among them.
+# In commit 1f90c48, by a reading of the list when 20 of its claims had been measured, none of these
+# among them. Runs of faster, adapted-statistics, frozen-tuning and equal-training had been seen.
 AMENDED = (
     "adapted-statistics and frozen-tuning: the shift of the images is bent, for a straight one is"
     " what recomputed statistics take away by construction; a control for four blocks; tuned on"
