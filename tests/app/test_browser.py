@@ -3,6 +3,7 @@ answers.
 """
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -208,7 +209,9 @@ def test_without_a_kernel_pictures_stand_in_and_a_question_answers(folder, addre
         == 0
     )
     scroll_to(page, page.locator("h2", has_text="Check yourself"))
-    choices = page.locator("details")
+    # Solutions and loops are folded, too; a choice begins with its letter.
+    letter = page.locator("summary", has_text=re.compile(r"^\s*[A-D]\. "))
+    choices = page.locator("details", has=letter)
     choices.first.wait_for()
     for number, open_it in enumerate(
         (lambda one: one.click(), lambda one: (one.focus(), page.keyboard.press("Enter")))
