@@ -446,7 +446,7 @@ def test_the_speaker_has_notes_in_a_window_of_her_own(decks, page):
         )
         here = place(page)
         notes = speaker.locator("article")
-        assert "The shape stays what it was" in notes.inner_text(), "what the slide leaves out"
+        assert "The shape stays as it was" in notes.inner_text(), "what the slide leaves out"
         speaker.keyboard.press("ArrowRight")
         assert place(page) == here + 1
         assert speaker.locator("header b").inner_text().startswith(f"{here + 1} /")
