@@ -3,6 +3,7 @@ or left behind.
 """
 
 import errno
+import io
 import json
 import multiprocessing
 import os
@@ -21,9 +22,11 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from course.app import cli
+from course.app.cli.experiments import rich_table
 from course.lab import cluster as cluster_module
 from course.lab import many, plan, record, results, sweep, trial
 
@@ -877,6 +880,15 @@ def test_results_are_shown_by_arm_and_a_wrong_metric_is_named(kept, tmp_path):
         in invoke("results", "eight", "--out", tmp_path / "empty").output
     )
     assert "Did you mean 'eight'?" in invoke("results", "eigth", "--out", folder.parent).output
+
+
+def test_a_long_word_in_a_table_is_folded_and_not_cut():
+    """Two settings may differ at their end."""
+    frame = pd.DataFrame({"arm": "large", "changed": ["options.initial_scale=0.25"], "seeds": 3})
+    console = Console(width=30, record=True, file=io.StringIO())
+    console.print(rich_table(frame, "results"))
+    columns = [line.split("│")[2].strip() for line in console.export_text().splitlines()[4:-1]]
+    assert "".join(columns) == "options.initial_scale=0.25"
 
 
 def test_a_metric_never_overwrites_another_column(kept):
