@@ -114,6 +114,11 @@ class Question:
                 raise ValueError(
                     f'{name} is {changes!r}; give parameters by their names: {{"epochs": 3}}.'
                 )
+            if "seed" in changes:
+                raise ValueError(
+                    f"seed is a parameter in {name}; leave it out: each run has its own, and seeds"
+                    " says how many."
+                )
             if not isinstance(changes.get("measure", []), (list, tuple)):
                 raise ValueError(
                     f"measure of {name} is {changes['measure']!r}; give a list, or leave it out:"
@@ -229,7 +234,8 @@ def read(path):
     except (SyntaxError, ValueError) as error:  # ValueError: a null byte
         line = getattr(error, "lineno", None)
         where = f"{path}, line {line}" if line else f"{path}"
-        raise QuestionError(f"{where}: {getattr(error, 'msg', error)}.") from error
+        what = str(getattr(error, "msg", error))
+        raise QuestionError(f"{where}: {what}{'' if what.endswith('?') else '.'}") from error
     try:
         values = runpy.run_path(str(path))
     except QuestionError:

@@ -539,6 +539,7 @@ def test_the_ledger_names_the_commit_of_its_registration(monkeypatch, stored, co
     shown = " ".join(ask().output.split())
     assert ("were fixed in commit abc1234, before" in shown) == bool(commit)
     assert ("were fixed" in shown) == bool(commit)
+    assert all((later in shown) == bool(commit) for later in claims.AMENDED_IN)
 
 
 def test_the_table_has_every_claim_and_says_what_is_not_measured(tmp_path):

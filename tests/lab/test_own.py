@@ -115,6 +115,7 @@ def test_the_power_is_of_a_pilot_with_seeds_of_its_own(losses):
         ({"arms": GOOD["arms"] | {"dropout": {"options": None}}}, "options is None; give a mapp"),
         ({"arms": GOOD["arms"] | {"dropout": {5: 3}}}, "dropout is {5: 3}; give parameters"),
         ({"common": None}, "common is None; give parameters by their names"),
+        ({"common": {"seed": 3}}, "seed is a parameter in common; leave it out"),
         ({"common": {"measure": "best"}}, "measure of common is 'best'; give a list"),
         ({"common": {"measure": ["bset"]}}, "Did you mean 'best'"),
         (
@@ -182,6 +183,7 @@ def test_a_file_is_read_and_a_mistake_in_it_is_named(tmp_path):
         ("x = 1", "holds no questions; give one"),
         (FILE + "other = mine.__class__(**vars(mine))", "holds 2 questions"),
         ("mine = Question(", "line 1: "),
+        ("mine = [1 2]", "Perhaps you forgot a comma?"),
         ("open('/no/such/file')", "ends in FileNotFoundError: "),
         ("exit()", "ends in SystemExit"),
         ("x = '\0'", "null byte"),
@@ -189,8 +191,9 @@ def test_a_file_is_read_and_a_mistake_in_it_is_named(tmp_path):
         (FILE.replace('"lower"', '"lowr"'), "Did you mean 'lower'"),
     ):
         path.write_text(text)
-        with pytest.raises(QuestionError, match=re.escape(sentence)):
+        with pytest.raises(QuestionError, match=re.escape(sentence)) as refused:
             own.read(path)
+        assert not str(refused.value).endswith(("..", "?."))
     path.write_text(FILE + "again = mine")
     assert own.read(path).seeds == 2, "one question with two names"
     path.write_bytes(b"x = '\xff'")
@@ -350,6 +353,23 @@ def test_the_command_draws_the_poster_and_names_a_mistake_in_a_file(tmp_path):
     done = CliRunner().invoke(cli.app, ["claims", "--file", str(tmp_path / "mine.py")])
     assert done.exit_code == 1 and "Traceback" not in done.output
     assert "holds no questions; give one" in " ".join(done.output.split())
+
+
+def test_the_command_says_that_a_run_of_ones_own_claim_diverged(losses, tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from course.app import cli
+    from course.app.cli import experiments
+
+    made, _, runner = losses
+    made["plain"] = lambda seed: np.nan if seed % 2 else 0.3
+    monkeypatch.setattr(experiments, "run_sweep", lambda trials, out, *others: runner(trials, out))
+    (tmp_path / "mine.py").write_text(FILE)
+    done = CliRunner().invoke(cli.app, ["claims", "--file", str(tmp_path / "mine.py")])
+    assert done.exit_code == 1 and isinstance(done.exception, SystemExit), done.output
+    said = " ".join(done.output.split())
+    assert "The best_test_loss of the arm 'plain'" in said and "with seed 1, but nan" in said
+    assert "Verdict" not in said and not (tmp_path / "mine.svg").exists()
 
 
 def test_the_command_draws_a_claim_of_ones_own_with_a_description(losses, tmp_path, monkeypatch):

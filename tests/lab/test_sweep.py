@@ -3,6 +3,7 @@ or left behind.
 """
 
 import errno
+import io
 import json
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,9 +22,11 @@ import nbformat
 import pandas as pd
 import psutil
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from course.app import cli
+from course.app.cli.experiments import rich_table
 from course.lab import cluster as cluster_module
 from course.lab import many, plan, record, results, sweep, trial
 
@@ -680,6 +684,31 @@ def test_what_a_kernel_says_of_the_whole_sweep_ends_it(tmp_path):
         sweep._outcome(SimpleNamespace(result=lambda: {0: error}), order)
 
 
+def test_what_the_user_has_set_changes_no_run(tmp_path, monkeypatch):
+    theirs = {
+        "KERAS_BACKEND": "torch",
+        "KERAS_HOME": "/with/a/keras.json",
+        "JAX_ENABLE_X64": "1",
+        "JAX_DEFAULT_PRNG_IMPL": "rbg",
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+        "TF_NUM_INTRAOP_THREADS": "7",
+        "OMP_NUM_THREADS": "7",
+        "NVIDIA_TF32_OVERRIDE": "1",
+    }
+    left = {"JAX_PLATFORMS": "cpu", "COURSE_WARM_SECONDS": "0", "HOME": "/theirs"}
+    order = replace(an_order(tmp_path, [0]), backend="jax")
+    monkeypatch.setattr(os, "environ", theirs | left)
+    sweep._set_environment(order)
+    found = os.environ
+    assert {name: found[name] for name in left} == left
+    assert not {"JAX_ENABLE_X64", "JAX_DEFAULT_PRNG_IMPL"} & set(found)
+    assert found["KERAS_BACKEND"] == "jax"
+    assert found["KERAS_HOME"].startswith(order.folder), "no keras.json of theirs"
+    assert not Path(found["KERAS_HOME"], "keras.json").exists()
+    assert {name: found[name] for name in sweep.KERNEL_SETTINGS} == sweep.KERNEL_SETTINGS
+    assert json.loads(found["COURSE_SWEEP"])["keys"] == {"0": "key 0"}
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads as Linux does")
 def test_a_run_has_one_thread(tmp_path):
     """Two runs beside each other would share their threads, and wait for each other."""
@@ -853,6 +882,15 @@ def test_results_are_shown_by_arm_and_a_wrong_metric_is_named(kept, tmp_path):
     assert "Did you mean 'eight'?" in invoke("results", "eigth", "--out", folder.parent).output
 
 
+def test_a_long_word_in_a_table_is_folded_and_not_cut():
+    """Two settings may differ at their end."""
+    frame = pd.DataFrame({"arm": "large", "changed": ["options.initial_scale=0.25"], "seeds": 3})
+    console = Console(width=30, record=True, file=io.StringIO())
+    console.print(rich_table(frame, "results"))
+    columns = [line.split("│")[2].strip() for line in console.export_text().splitlines()[4:-1]]
+    assert "".join(columns) == "options.initial_scale=0.25"
+
+
 def test_a_metric_never_overwrites_another_column(kept):
     folder, _ = kept
     path = next((folder / "runs").glob("*/row.json"))
@@ -873,6 +911,12 @@ def test_the_results_of_every_experiment_can_be_shown(name, monkeypatch):
     shown = invoke("results", name)
     assert shown.exit_code == 0, shown.output
     assert ("formula_error" if name == "exact" else "accuracy") in shown.output
+
+
+def test_the_tables_of_all_results_stay_small():
+    """They are in the repository, and in every clone of it."""
+    sizes = [path.stat().st_size for path in results.RESULTS.glob("*/*.parquet")]
+    assert sizes and sum(sizes) < 30e6
 
 
 def test_results_that_the_course_cannot_plan_are_named(kept):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from course.lab import catalogue, claims
 from course.lab import verdict as rule
 from course.lab.verdict import Claim, Contrast, contrast_values, judge, verdict
 
@@ -38,6 +39,15 @@ def found(letters, looks=PLAN):
 
 # How often it errs
 # ------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_seeds_that_are_tried_here_are_those_of_the_ledger():
+    asked = {
+        catalogue.EXPERIMENTS[one.experiment].looks
+        for claim in (*claims.CLAIMS, *claims.FACTS)
+        for one in claim.contrasts + claim.controls
+    }
+    assert asked == set(PLANS)
 
 
 @pytest.mark.parametrize("noise", ["normal", "heavy tails"])

@@ -19,7 +19,7 @@ import nbformat
 import pytest
 
 pytest.importorskip("sphinx_book_theme", reason='the extra "site" is not installed')
-from course.lab import claims, ledger
+from course.lab import claims, ledger, poster
 from course.publish import site
 from course.publish.address import with_colab_cell
 from course.publish.pdf import PublishError, find_browser
@@ -328,6 +328,17 @@ def test_a_file_that_is_linked_to_can_be_downloaded(small, tmp_path):
     site.lay_out(tmp_path, root=small)
     assert (tmp_path / "LICENSE").read_text() == "free\n"
     assert not (tmp_path / "solutions").exists()
+
+
+def test_the_poster_is_a_page_with_a_description(small, tmp_path, monkeypatch):
+    entries = ledger.look_up(asked=[ledger.find("formula")])
+    monkeypatch.setattr(ledger, "look_up", lambda **asked: entries)
+    site.lay_out(tmp_path, root=small)
+    page = (tmp_path / site.POSTER).read_text()
+    assert f":alt: {poster.alt(entries)}" in page
+    assert "docs/poster" in (tmp_path / "index.md").read_text()
+    for name in ("ledger.svg", "ledger.pdf"):
+        assert f"_static/{name}" in page and (tmp_path / "_static" / name).is_file()
 
 
 def test_where_no_browser_is_the_sheet_on_paper_is_not_promised(small, tmp_path, monkeypatch):

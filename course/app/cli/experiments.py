@@ -147,7 +147,7 @@ def rich_table(frame, title, widths=None, **options):
     for column in frame.columns:
         whole = column == "id"
         width = None if whole else (widths or {}).get(column)
-        table.add_column(str(column), max_width=width, no_wrap=whole)
+        table.add_column(str(column), max_width=width, no_wrap=whole, overflow="fold")
     for row in frame.itertuples(index=False):
         table.add_row(*map(Text, map(str, row)))  # as Text: an interval's brackets are no markup
     return table
@@ -348,8 +348,9 @@ def show_ledger(out):
                 console.print(f"{entry.claim.id}: {entry.missing}", markup=False, highlight=False)
     if claims.REGISTERED:
         console.print(
-            f"The claims and the arms were fixed in commit {claims.REGISTERED}, before their runs;"
-            " E1 to E8 are judged on earlier ones.",
+            f"The claims and the arms were fixed in commit {claims.REGISTERED}, before their runs,"
+            f" and amended in {' and '.join(claims.AMENDED_IN)}; E1 to E8 are judged on earlier"
+            " runs.",
             markup=False,
             highlight=False,
         )
