@@ -104,6 +104,8 @@ def _call(function, case):
 def _difference(found, right, tolerance):
     """What is wrong with a value, as a phrase; empty if nothing is."""
     if isinstance(right, (tuple, list)):
+        if isinstance(found, np.ndarray) and found.ndim:
+            found = list(found)  # as good as a list
         if not isinstance(found, (tuple, list)) or len(found) != len(right):
             return f"it returns {_short(found)}, where {len(right)} values are asked for"
         parts = zip(found, right, strict=True)
@@ -120,11 +122,15 @@ def _difference(found, right, tolerance):
         return f"it returns an array of shape {found.shape}, not {right.shape}"
     if np.allclose(found, right, rtol=tolerance, atol=tolerance, equal_nan=True):
         return ""
+    if right.size <= 12:
+        return f"it returns {_short(found)}, where {_short(right)} is right"
     return f"it returns {_short(found)}, off by up to {np.max(np.abs(found - right)):.3g}"
 
 
 def _short(value):
     if isinstance(value, np.ndarray) and value.size > 12:
         return f"an array of shape {value.shape} that starts with {value.ravel()[:3].round(4)}"
+    if isinstance(value, (tuple, list)) and not all(np.isscalar(one) for one in value):
+        return f"({', '.join(map(_short, value))})"
     with np.printoptions(precision=4, suppress=True):
         return " ".join(str(value).split())

@@ -84,6 +84,23 @@ def test_several_values_and_words(capsys):
     assert "where 2 values are asked for" in capsys.readouterr().out
 
 
+def test_an_array_is_as_good_as_a_list_of_its_numbers(capsys):
+    def listed(x):
+        return list(x.mean(axis=0))
+
+    assert tell.check(lambda x: x.mean(axis=0), listed, (X,))(X).shape == (2,)
+    assert "✔" in capsys.readouterr().out
+    tell.check(lambda x: x.mean(axis=1), listed, (X,))
+    assert "value 1: it returns 1.5, where 2.0 is right" in capsys.readouterr().out
+
+
+def test_much_that_was_returned_is_told_in_one_short_line(capsys):
+    many = np.zeros((50, 40))
+    tell.check(lambda x: (many, many), lambda x: (many, many, many), (X,))
+    said = capsys.readouterr().out
+    assert said.count("an array of shape (50, 40)") == 2 and len(said) < 250
+
+
 def test_a_view_says_what_is_compared(capsys):
     assert tell.check(lambda x: x + 1, lambda x: x, (X,), view=np.shape)(X)[0, 0] == 2
     assert "✔" in capsys.readouterr().out
