@@ -66,6 +66,11 @@ NOISE = {
     "heavy tails": lambda rng, shape: rng.standard_t(3, size=shape) / np.sqrt(3),
     "skewed": lambda rng, shape: rng.exponential(size=shape) - 1,
 }
+ORIGIN = {  # what the runs of a comparison share: columns of their provenance, and words for them
+    "backend": str,
+    "keras": "Keras {}".format,
+    "machine": lambda machine: "a GPU" if machine.count(",") > 1 else "a CPU",
+}
 
 Arm = str | tuple[str, ...]
 
@@ -306,10 +311,11 @@ def contrast_values(contrast, rows, looks):
     Raises
     ------
     ValueError
-        If an arm or metric is missing, an arm has a seed twice, the runs are of two backends, or
-        fewer than two seeds are paired; `Diverged` if a value is not a number.
+        If an arm or metric is missing, an arm has a seed twice, the runs are of two backends, kinds
+        of device or versions of Keras, or fewer than two seeds are paired; `Diverged` if a value is
+        not a number.
     """
-    _check_backend(contrast, rows)
+    _check_origin(contrast, rows)
     best = best_settings(contrast, rows, looks)
     terms = [(best.get(arm, arm), metric) for arm, metric in contrast.terms]
     columns = [_column(contrast, rows, arm, metric) for arm, metric in terms]
@@ -330,13 +336,14 @@ def contrast_values(contrast, rows, looks):
     return (paired * weights).sum(axis=1) - contrast.offset
 
 
-def _check_backend(contrast, rows):
-    if "backend" in rows:
-        backends = rows.loc[rows["arm"].isin(contrast.arms), "backend"].dropna().unique()
-        if len(backends) > 1:
+def _check_origin(contrast, rows):
+    mine = rows[rows["arm"].isin(contrast.arms)] if len(rows) else rows
+    for column, word in ORIGIN.items():
+        found = sorted(set(map(word, mine[column].dropna()))) if column in mine else ()
+        if len(found) > 1:
             raise ValueError(
-                f"{contrast.name!r} would compare runs of {' and '.join(sorted(backends))}: a seed"
-                " does not do the same on both, so make all its runs on one."
+                f"{contrast.name!r} would compare runs of {' and '.join(found)}: a seed does not do"
+                " the same on both, so make all its runs on one."
             )
 
 

@@ -360,6 +360,7 @@ def rows(effect=2.0, seeds=10):
 
 
 LOOKS = (5, 10)
+CPU = "Linux x86_64, 2 cores"
 
 
 def test_what_the_seeds_share_cancels_and_only_if_they_are_paired():
@@ -418,6 +419,16 @@ def diverged(table):
             "'a - b' would compare runs of jax and tensorflow",
         ),
         (
+            lambda table: table.assign(keras=np.where(table["arm"] == "a", "3.14.0", "3.15.1")),
+            "'a - b' would compare runs of Keras 3.14.0 and Keras 3.15.1: a seed does not",
+        ),
+        (
+            lambda table: table.assign(
+                machine=np.where(table["arm"] == "a", CPU, f"{CPU}, NVIDIA H200")
+            ),
+            "'a - b' would compare runs of a CPU and a GPU: a seed does not do the same on both",
+        ),
+        (
             lambda table: table[(table["arm"] == "a") | (table["seed"] == 0)],
             "needs two seeds .* there are 1",
         ),
@@ -426,6 +437,11 @@ def diverged(table):
 def test_what_cannot_be_paired_is_refused(change, says):
     with pytest.raises(ValueError, match=says):
         contrast_values(contrast(), change(rows()), LOOKS)
+
+
+def test_two_cpus_are_one_kind_of_device():
+    machines = np.where(rows()["arm"] == "a", CPU, "Darwin arm64, 8 cores")
+    assert len(contrast_values(contrast(), rows().assign(machine=machines), LOOKS)) == 10
 
 
 def test_rows_of_two_backends_are_refused_in_a_contrast_that_has_both_only():
