@@ -158,6 +158,30 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(tmp_path, common, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("metric", "arms", "sentence"),
+    [
+        ("shift_measured", {"plain": {}}, "needs a dropout directly before a batch norm"),
+        ("jump", {"plain": {}}, "drift needs eleven records of 2 steps, and record_every is 0"),
+        (
+            *("jump", {"plain": {"record_every": 1}}),
+            "drift needs eleven records of 2 steps, and record_every is 1",
+        ),
+    ],
+)
+def test_a_metric_that_an_arm_cannot_have_is_refused_before_any_run(
+    tmp_path, metric, arms, sentence
+):
+    arms = {"plain": arms["plain"], "wide": arms["plain"] | {"options": {"width": 32}}}
+    common = GOOD["common"] | {"epochs": 2}
+    change = {"metric": metric, "arms": arms, "minus": tuple(arms), "common": common}
+    asked = Question(**GOOD | change)
+    for start in (asked.power, asked.run):
+        with pytest.raises(UserError, match=re.escape(sentence)):
+            start(tmp_path, run=None)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_that_fails_is_told(losses, tmp_path):
     asked = Question(**GOOD)
     (trial, *_) = asked.trials([3])
