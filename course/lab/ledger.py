@@ -459,7 +459,7 @@ def report(entry):
     )
     above += f" Scope: {claim.scope}." if claim.scope else ""
     if entry.missing:
-        return above, f"Verdict: **{entry.said}**. {entry.missing}"
+        return above, f"Verdict: **{entry.said}**. {entry.missing} {claim.afterwards}".strip()
     below = f"Verdict: **{entry.verdict}** ({entry.tally}; {entry.seeds} seeds). {why(entry)}"
     return above, below.strip()  # a space at its end would undo the italics of a caption
 
@@ -490,7 +490,7 @@ def why(entry):
     if entry.digits:
         parts.append(f"On digits{on_digits(entry.claim)}: {entry.digits}.")
     if entry.claim.afterwards:
-        parts.append(f"What it depends on (added after the results): {entry.claim.afterwards}.")
+        parts.append(f"Added after the results: {entry.claim.afterwards}")
     return " ".join(parts)
 
 

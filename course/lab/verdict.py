@@ -158,7 +158,10 @@ class Claim:
     group : str
         Its heading in the ledger.
     afterwards : str
-        On what the outcome depends: written after the results, and said to be.
+        On what the outcome depends, or why it cannot but stay open, in a sentence: written after
+        the results, and said to be.
+    beside : tuple of Beside
+        Numbers that are told with it.
 
     Raises
     ------

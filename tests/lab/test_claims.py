@@ -67,7 +67,18 @@ def test_each_claim_says_what_who_and_about_what(claim):
     assert claim.sentence.endswith(".") and len(claim.sentence.split()) > 1
     assert claim.source and set(claim.source.split(", ")) <= {"N", "E", "-"}
     assert claim.scope and claim.group in claims.GROUPS
-    assert not claim.afterwards, "said when there are results"
+
+
+def test_scopes_name_fewer_seeds_and_fewer_images():
+    named = ("batch_statistics", "adapted", "fine_tuning", "dropout_on")
+    on_validation = {name for one in named for name in names_of(one)}
+    for claim in ALL:
+        metrics = {metric for one in claim.contrasts for _, metric in one.terms}
+        few = bool(metrics & on_validation)
+        assert ("judged on 2,000 validation images" in claim.scope) == few, claim.id
+        if "transformer, six blocks" in {one.experiment for one in claim.contrasts}:
+            first, second = catalogue.EXPERIMENTS["transformer, six blocks"].looks
+            assert re.search(rf"\b{first} seeds, or {second}\b", claim.scope), claim.id
 
 
 def test_claims_stand_by_groups():

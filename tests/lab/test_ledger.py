@@ -63,7 +63,7 @@ VANISHES = Claim(
     (less(RATES, "plain", expected="same"),),
     controls=(less("treated", "plain"),),
     disappears=True,
-    afterwards="the weather",
+    afterwards="It depends on the weather.",
 )
 
 
@@ -430,7 +430,7 @@ def test_the_report_of_a_claim_says_what_was_found():
     assert "No text's claim" in above
     assert "**cannot be tested here**" in below
     assert "The control *treated - plain (loss)* is refuted" in below
-    assert "What it depends on (added after the results): the weather." in below
+    assert "Added after the results: It depends on the weather." in below
     _, below = ledger.report(found(TREATED, seeds=3, treated=[0.3, 0.6, 0.3]))
     assert re.search(r"At about \d+ seeds there is an even chance of an answer to \*treated", below)
     assert below.endswith("if its mean and spread stay: the 6 that are planned will hardly tell.")
@@ -652,6 +652,23 @@ def test_all_goes_on_to_the_second_look(tmp_path, monkeypatch, swept, stored):
     assert {trial.seed for trial in swept["made up"]} == {0, 1}, "none, with a number of one's own"
 
 
+def test_all_prints_the_power_once_the_settings_are_chosen(tmp_path, monkeypatch, swept, stored):
+    asked = [replace(VANISHES, disappears=False, controls=())]
+    monkeypatch.setattr(ledger.next_trials, "__defaults__", (results.RESULTS, asked))
+    monkeypatch.setattr(ledger.power_before_first_look, "__defaults__", (results.RESULTS, asked))
+    for name in ("made up", "made up digits"):
+        longer = replace(plan.EXPERIMENTS[name], looks=(24, 48))
+        monkeypatch.setitem(plan.EXPERIMENTS, name, longer)
+    title = "if the spread is that of the seeds that chose the settings of 'made up'"
+    assert title not in " ".join(ask("--all", "--out", tmp_path).output.split())
+    stored["made up"] = rows(seeds=6, rate_01=6 * [0.3, 0.4])
+    shown = " ".join(ask("--all", "--out", tmp_path).output.split())
+    assert title in shown and "24 seeds" in shown and "48 seeds" in shown
+
+
+GPU = {"eight full", "large, frozen"}  # experiments whose runs may have to wait for one
+
+
 def unfinished(asked):
     """Of the experiments that some claims ask of: those that the ledger wants more runs of."""
     return {
@@ -662,28 +679,30 @@ def unfinished(asked):
 
 
 def wrongly_judged(entries, unfinished):
-    """What is wrong with the entries of a ledger, some experiments of which lack runs."""
+    """What is wrong with the entries of a ledger; `unfinished` says by claim what lacks runs."""
     for entry in entries:
-        asked = {one.experiment for one in entry.claim.contrasts + entry.claim.controls}
-        if entry.missing and not asked & unfinished:
+        doubtful = entry.missing or entry.verdict == "open"
+        lacks = unfinished([entry.claim]) if doubtful else set()
+        if entry.missing and not lacks:
             yield f"{entry.claim.id} has all its runs, and cannot be judged: {entry.missing}"
+        if doubtful and lacks <= GPU and not entry.claim.afterwards:
+            yield f"{entry.claim.id} stays {entry.verdict}: say in `afterwards` why"
+        if doubtful and lacks and lacks <= GPU and "GPU" not in entry.claim.afterwards:
+            yield f"{entry.claim.id} waits for a GPU: say so in `afterwards`"
         if re.search("diverged|two backends|twice", entry.missing):
             yield f"{entry.claim.id}: {entry.missing}"
         if not entry.missing and entry.verdict not in VERDICTS:
             yield f"{entry.claim.id} is said to be {entry.verdict!r}"
-        for finding in entry.findings + entry.controls:
-            if finding.look == 0 and finding.contrast.experiment not in unfinished:
-                yield f"{entry.claim.id}, {finding.contrast.name}: fewer seeds than planned"
 
 
 def test_every_claim_is_measured_or_its_runs_are_missing():
     asked = (*claims.CLAIMS, *claims.FACTS)
-    assert not list(wrongly_judged(ledger.look_up(asked=asked), unfinished(asked)))
+    assert not list(wrongly_judged(ledger.look_up(asked=asked), unfinished))
 
 
 def test_what_is_wrong_with_a_ledger_is_noticed(stored):
-    def wrong(unfinished=()):
-        return " ".join(wrongly_judged(ledger.look_up(asked=[TREATED]), set(unfinished)))
+    def wrong(lacks=(), claim=TREATED):
+        return " ".join(wrongly_judged(ledger.look_up(asked=[claim]), lambda asked: set(lacks)))
 
     assert "has all its runs, and cannot be judged" in wrong() and not wrong(["made up"])
     stored["made up"] = rows(seeds=2, treated=0.3)
@@ -692,6 +711,11 @@ def test_what_is_wrong_with_a_ledger_is_noticed(stored):
     assert "diverged" in wrong(["made up"])
     stored["made up"] = rows(seeds=3, treated=0.3)
     assert not wrong()
+    stored["made up"] = rows(treated=2 * [0.3, 0.6, 0.3])
+    told = replace(TREATED, afterwards="The effect is what matters, by a hair.")
+    assert "treated stays open: say in `afterwards` why" in wrong() and not wrong(claim=told)
+    assert not wrong(["made up"]), "its second look is still to come"
+    assert "treated waits for a GPU" in wrong(["eight full"], told)
 
 
 # The picture
