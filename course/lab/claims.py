@@ -28,7 +28,7 @@ How it asks:
 from math import log2
 
 from course.lab.catalogue import EXPERIMENTS, arm_name, family
-from course.lab.verdict import Claim, Contrast
+from course.lab.verdict import Beside, Claim, Contrast
 
 REGISTERED = "fc73b74"
 # The claims in the first of these commits, the rule in the second; by a reading of the list when 20
@@ -95,6 +95,7 @@ WORDS = {
     "train_loss": "training loss, last epoch",
     "train_accuracy": "training accuracy, last epoch",
     "loss_at_train_0.4": "validation loss at a training loss of 0.4",
+    "best_train_loss": "training loss at the best epoch",
 }
 
 # What a claim's verdict is about.
@@ -192,6 +193,35 @@ def value(experiment, arm, metric, expected, offset=0.0, least=None):
         smallest(metric) if least is None else least,
         offset,
     )
+
+
+def of_small_batches(size, expected):
+    """What batches of this size cost batch norm, against layer norm and against batches of 64."""
+    return gain(
+        f"batch norm - layer norm with batches of {size} - the same with 64",
+        "batch sizes",
+        TEST_LOSS,
+        (f"batch, batch {size}", f"layer, batch {size}"),
+        ("batch, batch 64", "layer, batch 64"),
+        expected,
+    )
+
+
+def threshold(costs, sizes=(2, 4, 8, 16, 64), least=SMALLEST["loss"]):
+    """The size of a batch from which on it costs less than matters: on a straight line over the
+    logarithm of the size, which ends in no cost at the last of them.
+    """
+    costs = [*costs, 0.0]
+    for place in reversed(range(len(costs) - 1)):
+        if costs[place] >= least:
+            share = (costs[place] - least) / (costs[place] - costs[place + 1])
+            return sizes[place] * (sizes[place + 1] / sizes[place]) ** share
+    return sizes[0]
+
+
+def told(contrasts):
+    """Contrasts that are told beside a claim, as they are."""
+    return tuple(Beside(one.name, (one,)) for one in contrasts)
 
 
 def zero(metric, tolerance=ROUNDING):
@@ -613,6 +643,7 @@ CLAIMS = [
         " rates; quiet: all 128, at the best of three. That favours the noise a little.",
         scope="dense networks of 2 x 128, batches of 128, 2,000 images",
         group=NORM,
+        beside=told(same("ghost", "noisy", "quiet", ["best_train_loss"])),
     ),
     Claim(
         "equal-training",
@@ -662,17 +693,7 @@ CLAIMS = [
         "small-batch",
         "Batch norm needs batches of at least 16.",
         "N",
-        tuple(
-            gain(
-                f"batch norm - layer norm with batches of {size} - the same with 64",
-                "batch sizes",
-                TEST_LOSS,
-                (f"batch, batch {size}", f"layer, batch {size}"),
-                ("batch, batch 64", "layer, batch 64"),
-                "higher",
-            )
-            for size in (2, 8)
-        ),
+        tuple(of_small_batches(size, "higher") for size in (2, 8)),
         "Wu and He 2018: on ImageNet the error grows below 16 images a device.",
         scope="dense networks of 2 x 128, 1,000 images; the moving statistics are of as many images"
         " for every size",
@@ -682,21 +703,19 @@ CLAIMS = [
         "small-batch-threshold",
         "Small batches begin to hurt batch norm below 8 to 16 images.",
         "N",
-        tuple(
-            gain(
-                f"batch norm - layer norm with batches of {size} - the same with 64",
-                "batch sizes",
-                TEST_LOSS,
-                (f"batch, batch {size}", f"layer, batch {size}"),
-                ("batch, batch 64", "layer, batch 64"),
-                expected,
-            )
-            for size, expected in ((4, "higher"), (16, "same"))
-        ),
+        (of_small_batches(4, "higher"), of_small_batches(16, "same")),
         "N names two thresholds. What counts is images times rows times columns, and how alike"
         " those values are.",
         scope="dense networks of 2 x 128, 1,000 images",
         group=NORM,
+        beside=(
+            Beside(
+                "the size of a batch from which on that costs less than 0.02 (2: any)",
+                tuple(of_small_batches(size, "higher") for size in (2, 4, 8, 16)),
+                threshold,
+                ".1f",
+            ),
+        ),
     ),
     Claim(
         "leakage",
@@ -826,6 +845,7 @@ CLAIMS = [
         " may be nothing but a higher training loss.",
         scope=WITH_CONV,
         group=DROPOUT,
+        beside=told(both_places("dropout", "plain", ["best_train_loss"], same)),
     ),
     Claim(
         "early-stopping",
@@ -876,6 +896,22 @@ CLAIMS = [
         " rate of 0.5 and the same learning rate; the base-2 logarithm of the factor.",
         scope="dense networks of 2 x 256, 1,000 images, 60 epochs",
         group=DROPOUT,
+        beside=(
+            Beside(
+                "the factor (geometric mean)",
+                (
+                    minus(
+                        "two by two",
+                        f"few images, dropout, {FIXED}",
+                        f"few images, {PLAIN}",
+                        "best_epoch_log2",
+                        "higher",
+                    ),
+                ),
+                lambda means: 2 ** means[0],
+                ".2f",
+            ),
+        ),
     ),
     Claim(
         "early-dropout",

@@ -39,7 +39,7 @@ known, and tests/lab/test_verdict.py holds it to that.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,6 +59,7 @@ CONFIDENCE = float(2 * stats.norm.cdf(QUANTILE) - 1)
 FEWEST_SETTINGS = 3
 FEWEST_TO_CHOOSE = 5  # seeds
 MOST_SEEDS = 1_000
+RESAMPLES = 2_000
 POWER = 0.9  # that a plan should have
 UNIT = 0.01  # of a contrast of which any difference matters
 NOISE = {
@@ -138,6 +139,28 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A number told beside a claim, which does not count for its verdict and asks for no runs.
+
+    Parameters
+    ----------
+    name : str
+        In words.
+    contrasts : tuple of Contrast
+        Of which it is made; what they expect is not asked.
+    of : callable
+        The number, from the contrasts' means over seeds.
+    form : str
+        How it is printed, as `format` takes it.
+    """
+
+    name: str
+    contrasts: tuple[Contrast, ...]
+    of: Callable = lambda means: means[0]
+    form: str = "+.3f"
+
+
+@dataclass(frozen=True)
 class Claim:
     """A statement of a teaching text, and how it is tested.
 
@@ -180,6 +203,7 @@ class Claim:
     scope: str = ""
     group: str = ""
     afterwards: str = ""
+    beside: tuple[Beside, ...] = ()
 
     def __post_init__(self):
         check_choice(f"The kind of the claim {self.id!r}", self.kind, KINDS)
@@ -389,6 +413,37 @@ def interval(values):
         With fewer than two values, or values that are not finite.
     """
     return intervals.mean_interval(values, CONFIDENCE)
+
+
+def estimate(beside, rows_of, looks_of):
+    """The number of a `Beside`, with an interval from seeds drawn with replacement.
+
+    Parameters
+    ----------
+    beside : Beside
+    rows_of, looks_of : callable
+        As for `findings`.
+
+    Returns
+    -------
+    course.intervals.Interval
+
+    Raises
+    ------
+    ValueError
+        As `contrast_values`.
+    """
+    columns = [
+        contrast_values(one, rows_of(one.experiment), looks_of(one.experiment))
+        for one in beside.contrasts
+    ]
+    values = pd.concat(columns, axis=1, join="inner").to_numpy()
+    count = len(values)
+    drawn = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    numbers = [beside.of(values[seeds].mean(axis=0)) for seeds in drawn]
+    low, high = np.quantile(numbers, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    number = beside.of(values.mean(axis=0))
+    return intervals.Interval(*map(float, (number, low, high)), count, CONFIDENCE)
 
 
 def judge(contrast, values, looks, settings=None, chosen=True):

@@ -449,6 +449,20 @@ def test_rows_of_two_backends_are_refused_in_a_contrast_that_has_both_only():
     assert len(contrast_values(contrast(), pd.concat([rows(), other]), LOOKS)) == 10
 
 
+def test_a_number_beside_a_claim_is_of_the_means_over_seeds_and_has_an_interval():
+    table = rows().assign(other=0.0)
+    one = rule.Beside("the factor", (contrast(),), lambda means: 2 ** means[0])
+    found = rule.estimate(one, lambda name: table, lambda name: LOOKS)
+    values = contrast_values(contrast(), table, LOOKS)
+    near = rule.interval(values)
+    assert found.mean == pytest.approx(2**near.mean) and found.count == 10
+    assert np.log2([found.low, found.high]) == pytest.approx([near.low, near.high], abs=0.03)
+    two = (contrast(), contrast(terms={("a", "other"): 1}, name="nothing"))
+    both = rule.Beside("the sum", two, sum)
+    found = rule.estimate(both, lambda name: table, lambda name: LOOKS)
+    assert found.mean == pytest.approx(near.mean)
+
+
 # At its best setting
 # ------------------------------------------------------------------------------------------
 
