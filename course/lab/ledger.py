@@ -10,7 +10,7 @@ import pandas as pd
 
 from course import intervals
 from course.lab import plan, results, verdict
-from course.lab.claims import CLAIMS, FACTS
+from course.lab.claims import CLAIMS, FACTS, REASONS
 from course.lab.verdict import Claim
 
 BY_ID = {claim.id: claim for claim in (*CLAIMS, *FACTS)}
@@ -18,6 +18,7 @@ NOT_MEASURED = "not measured"
 TWIN = "{} digits"  # the same experiment on the second data set
 UNSETTLED = ("open", "holds" + intervals.PERHAPS, verdict.NOT_TESTED)  # may want a second look
 FORMERLY = {"sparsity": "co-adaptation"}  # claims that had another id in the first edition
+RENAMED = {"depends": "does not hold as stated", "undecided": "open"}  # words of that edition
 NOT_THERE = (results.SweepError, ValueError, FileNotFoundError)  # runs, or a number of theirs
 DECISIVE = {  # by verdict: what the contrasts say that decide it; the first word that there is
     "holds": ("supports",),
@@ -106,7 +107,8 @@ class Entry:
 def first_edition():
     """The verdicts of the ledger's first edition by claim, which had other contrasts and runs.
 
-    Shown, as such, where this edition has no results yet.
+    Shown, as such, where this edition has no results yet, and beside those of this one in
+    `before_and_after`.
 
     Returns
     -------
@@ -457,6 +459,41 @@ def table(entries):
         for entry in entries
     ]
     return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def before_and_after(entries):
+    """The claims that both editions have measured: the verdict of each, and why they differ.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, first edition, now, why; the last is empty where the verdict is the same, and where no
+        reason has been given yet.
+    """
+    columns = ["id", "first edition", "now", "why"]
+    lines = [
+        (entry.claim.id, entry.earlier, entry.verdict, _why_changed(entry))
+        for entry in entries
+        if entry.earlier and not entry.missing
+    ]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _why_changed(entry):
+    renamed = RENAMED.get(entry.earlier) == entry.verdict
+    return REASONS.get(entry.claim.id, "Renamed: another word for the same." if renamed else "")
+
+
+def verdicts_before_and_after(table):
+    """How many claims have which verdict, of a table as `before_and_after` gives it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By verdict: how many in the first edition, and how many now.
+    """
+    editions = table[["first edition", "now"]]
+    return editions.apply(pd.Series.value_counts).fillna(0).astype(int)
 
 
 def beside(claim, out=results.RESULTS):

@@ -470,6 +470,63 @@ def test_the_report_of_a_claim_says_what_was_found():
     assert ledger.report(waits)[1].endswith("There are no results. It depends on the weather.")
 
 
+# Both editions
+# ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both_editions(monkeypatch, stored):
+    """Entries: the same verdict, renamed, changed, new in this edition, and not measured."""
+    old = {"same": "holds", "renamed": "depends", "changed": "holds", "waits": "holds"}
+    monkeypatch.setattr(ledger, "first_edition", lambda: old)
+    monkeypatch.setattr(ledger, "REASONS", {"changed": "More seeds."})
+    stored["made up"] = rows(treated=0.3)
+    stored["made up again"] = rows(treated=0.5)
+    good, bad = TREATED, ledger.asked_of(TREATED, "made up again")
+    asked = {"same": good, "renamed": bad, "changed": bad, "new": good}
+    asked["waits"] = ledger.asked_of(TREATED, "made up digits")
+    return [replace(claim, id=id) for id, claim in asked.items()]
+
+
+def test_the_verdicts_of_both_editions_stand_beside_each_other(both_editions):
+    table = ledger.before_and_after(ledger.look_up(asked=both_editions))
+    refuted = "does not hold as stated"
+    assert table.to_dict("split")["data"] == [
+        ["same", "holds", "holds", ""],
+        ["renamed", "depends", refuted, "Renamed: another word for the same."],
+        ["changed", "holds", refuted, "More seeds."],
+    ]
+    counts = ledger.verdicts_before_and_after(table)
+    assert counts.loc["holds"].tolist() == [2, 1] and counts.loc["depends"].tolist() == [1, 0]
+    assert counts.sum().tolist() == [len(table)] * 2
+
+
+def test_the_command_shows_both_editions_within_a_hundred_columns(monkeypatch, both_editions):
+    monkeypatch.setattr(claims, "CLAIMS", both_editions)
+    monkeypatch.setattr(claims, "FACTS", [])
+    monkeypatch.setattr(ledger, "REASONS", {"changed": "Many long words. " * 9})
+    shown = ask("--before")
+    assert shown.exit_code == 0, shown.output
+    assert max(map(len, shown.output.splitlines())) <= 100
+    for words in ("first edition", "Renamed", "How many verdicts", "does not hold as stated"):
+        assert words in " ".join(shown.output.split()), words
+
+
+def test_each_verdict_that_changed_has_its_reason():
+    entries = ledger.look_up(asked=(*claims.CLAIMS, *claims.FACTS))
+    table = ledger.before_and_after(entries).set_index("id")
+    differ = table["first edition"] != table["now"]
+    without = list(table.index[differ & (table["why"] == "")])
+    assert not without, f"claims.REASONS lacks a sentence for {', '.join(without)}"
+    idle = list(table.index[~differ & (table["why"] != "")])
+    assert not idle, f"claims.REASONS has one for {', '.join(idle)}, whose verdict is the same"
+    assert set(claims.REASONS) <= set(IDS)
+    assert all(why.endswith(".") and len(why) < 200 for why in table["why"][differ])
+    counts = ledger.verdicts_before_and_after(table.reset_index())
+    measured = [one for one in entries if one.earlier and not one.missing]
+    assert counts.sum().tolist() == [len(measured)] * 2
+
+
 # Numbers beside a claim
 # ------------------------------------------------------------------------------------------
 
@@ -569,6 +626,7 @@ def test_runs_that_diverged_are_told_below_the_table(monkeypatch, stored):
     [
         (("formula", "--draw", "."), "the id of a claim and --draw do not go together: give one"),
         (("formula", "--all"), "the id of a claim and --all do not go together"),
+        (("--before", "--all"), "--all and --before do not go together"),
         (("formula", "--file", "mine.py"), "the id of a claim and --file do not go together"),
         (("--file", "mine.py", "--draw", "."), "--file and --draw do not go together"),
         (("--file", "mine.py", "--seeds", 3), "--dataset and --seeds change runs"),

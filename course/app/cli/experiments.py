@@ -185,6 +185,9 @@ def claims(
     draw: Annotated[
         Path | None, typer.Option(help="Folder for the poster of all claims, as SVG and PDF.")
     ] = None,
+    before: Annotated[
+        bool, typer.Option("--before", help="The first edition's verdicts beside these, and why.")
+    ] = False,
     dataset: Dataset = None,
     seeds: Annotated[
         int | None, typer.Option(min=2, help="How many repetitions: two or more.")
@@ -198,7 +201,7 @@ def claims(
 
     kept = out or results.RESULTS
     with explained():
-        check_options(claim, everything, file, draw, dataset or seeds)
+        check_options(claim, everything, file, draw, before, dataset or seeds)
         if everything:
             run_ledger(kept, dataset, seeds, workers, scheduler)
         if file:
@@ -210,6 +213,9 @@ def claims(
             with writable(draw):
                 paths = poster.save(ledger.look_up(kept), draw)
             console.print(f"The poster: {', '.join(map(str, paths))}", markup=False)
+            return
+        if before:
+            show_before(kept)
             return
         if claim is None:
             show_ledger(kept)
@@ -240,12 +246,12 @@ def claims(
                 console.print(text, markup=False)
 
 
-def check_options(claim, everything, file, draw, of_runs):
+def check_options(claim, everything, file, draw, before, of_runs):
     """Refuse options of `claims` that one of them would make another ignore."""
     from course.lab.plan import PlanError
 
     given = {"the id of a claim": claim, "--all": everything, "--file": file, "--draw": draw}
-    given = [name for name, value in given.items() if value]
+    given = [name for name, value in (given | {"--before": before}).items() if value]
     if len(given) > 1 and given != ["--all", "--draw"]:
         raise PlanError(f"{' and '.join(given)} do not go together: give one of them.")
     if of_runs and not (claim or everything):
@@ -361,6 +367,18 @@ def show_ledger(out):
             markup=False,
             highlight=False,
         )
+
+
+def show_before(out):
+    """Print the verdicts of both editions side by side, and how many there are of each."""
+    from course.lab import claims, ledger
+
+    table = ledger.before_and_after(ledger.look_up(out, (*claims.CLAIMS, *claims.FACTS)))
+    options = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}
+    widths = dict(zip(table, WIDTHS, strict=False)) | {"why": 43}
+    console.print(rich_table(table, "What both editions have measured", widths, **options))
+    count = ledger.verdicts_before_and_after(table).rename_axis("verdict").reset_index()
+    console.print(rich_table(count, "How many verdicts", **options))
 
 
 def show_power(claim, seeds, table=None, spread="of the full runs"):
