@@ -1,6 +1,7 @@
 """The ledger: what the results in a folder say about every claim."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from course import intervals
 from course.lab import plan, results, verdict
-from course.lab.claims import CLAIMS, FACTS
+from course.lab.claims import CLAIMS, FACTS, REASONS
 from course.lab.verdict import Claim
 
 BY_ID = {claim.id: claim for claim in (*CLAIMS, *FACTS)}
@@ -17,6 +18,8 @@ NOT_MEASURED = "not measured"
 TWIN = "{} digits"  # the same experiment on the second data set
 UNSETTLED = ("open", "holds" + intervals.PERHAPS, verdict.NOT_TESTED)  # may want a second look
 FORMERLY = {"sparsity": "co-adaptation"}  # claims that had another id in the first edition
+RENAMED = {"depends": "does not hold as stated", "undecided": "open"}  # words of that edition
+NOT_THERE = (results.SweepError, ValueError, FileNotFoundError)  # runs, or a number of theirs
 DECISIVE = {  # by verdict: what the contrasts say that decide it; the first word that there is
     "holds": ("supports",),
     "holds in most": ("supports",),
@@ -84,10 +87,14 @@ class Entry:
     @property
     def said(self):
         """The verdicts on both data sets; before it is measured, that of the first edition."""
-        earlier = first_edition().get(FORMERLY.get(self.claim.id, self.claim.id))
-        if self.missing and earlier:
-            return f"{self.verdict} yet (first edition: {earlier})"
+        if self.missing and self.earlier:
+            return f"{self.verdict} yet (first edition: {self.earlier})"
         return f"{self.verdict}; on digits: {self.digits}" if self.digits else self.verdict
+
+    @property
+    def earlier(self):
+        """The verdict of the first edition; empty for a claim that it did not have."""
+        return first_edition().get(FORMERLY.get(self.claim.id, self.claim.id), "")
 
     @property
     def seeds(self):
@@ -100,7 +107,8 @@ class Entry:
 def first_edition():
     """The verdicts of the ledger's first edition by claim, which had other contrasts and runs.
 
-    Shown, as such, where this edition has no results yet.
+    Shown, as such, where this edition has no results yet, and beside those of this one in
+    `before_and_after`.
 
     Returns
     -------
@@ -188,7 +196,7 @@ def entry(claim, rows_of, looks_of=looks_of):
             verdict.findings(contrasts, rows_of, looks_of)
             for contrasts in (claim.contrasts, claim.controls)
         )
-    except (results.SweepError, ValueError, FileNotFoundError) as error:
+    except NOT_THERE as error:
         diverged = isinstance(error, verdict.Diverged)
         return Entry(claim, (), (), NOT_MEASURED, missing=str(error), diverged=diverged)
     return Entry(claim, found, controls, verdict.verdict(claim, found, controls))
@@ -210,11 +218,41 @@ def asked_of(claim, experiment):
     Claim
     """
     other = experiment if callable(experiment) else lambda name: experiment
+    return _changed(claim, lambda one: replace(one, experiment=other(one.experiment)))
 
-    def moved(contrasts):
-        return tuple(replace(one, experiment=other(one.experiment)) for one in contrasts)
 
-    return replace(claim, contrasts=moved(claim.contrasts), controls=moved(claim.controls))
+def _changed(claim, change):
+    """The same claim with all its contrasts changed."""
+
+    def changed(contrasts):
+        return tuple(map(change, contrasts))
+
+    beside = (replace(one, contrasts=changed(one.contrasts)) for one in claim.beside)
+    return replace(
+        claim,
+        contrasts=changed(claim.contrasts),
+        controls=changed(claim.controls),
+        beside=tuple(beside),
+    )
+
+
+def at_chosen_settings(claim, out=results.RESULTS):
+    """The same claim, each arm at the one setting that the results in a folder chose; where they
+    chose none yet, at its best of all.
+    """
+    rows_of = cache(partial(_rows, out=out))
+
+    def narrowed(contrast):
+        try:
+            rows, looks = rows_of(contrast.experiment), looks_of(contrast.experiment)
+            best = verdict.best_settings(contrast, rows, looks)
+        except NOT_THERE:
+            return contrast
+        terms = {(best.get(arm, arm), of): weight for (arm, of), weight in contrast.terms.items()}
+        name = f"{contrast.name} (at {'; '.join(best.values())})" if best else contrast.name
+        return replace(contrast, name=name, terms=terms)
+
+    return _changed(claim, narrowed)
 
 
 def twin_of(claim):
@@ -226,7 +264,8 @@ def twin_of(claim):
     asked = tuple(filter(_has_twin, claim.contrasts))
     if not asked or not all(map(_has_twin, claim.controls)):
         return None
-    return asked_of(replace(claim, contrasts=asked), TWIN.format)
+    beside = tuple(one for one in claim.beside if all(map(_has_twin, one.contrasts)))
+    return asked_of(replace(claim, contrasts=asked, beside=beside), TWIN.format)
 
 
 def _has_twin(contrast):
@@ -307,7 +346,7 @@ def _seeds_wanted(contrast, rows_of, second):
     try:
         rows = rows_of(contrast.experiment)
         chosen = verdict.best_settings(contrast, rows, looks)
-    except (results.SweepError, ValueError, FileNotFoundError):
+    except NOT_THERE:
         rows, chosen = pd.DataFrame({"arm": []}), {}
     there, wanted = rows["arm"].value_counts(), {}
     for arm, _ in contrast.terms:
@@ -361,6 +400,37 @@ def power(claim, looks_of=looks_of, out=results.RESULTS):
     return verdict.power_table(claim, cache(rows_of), looks_of)
 
 
+def power_before_first_look(name, out=results.RESULTS, asked=(*CLAIMS, *FACTS)):
+    """What the planned seeds can find, by the spreads of the seeds that settings are chosen by.
+
+    Parameters
+    ----------
+    name : str
+        Of an experiment.
+    out : path
+    asked : iterable of Claim
+        Each is asked of its twin, too.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `verdict.power_table`, of the contrasts whose settings are chosen and whose first look is
+        still to come; without a row where there are none.
+    """
+    rows_of, looks, waiting = cache(partial(_rows, out=out)), looks_of(name), {}
+    for claim in asked:
+        for one in filter(None, (claim, twin_of(claim))):
+            for contrast in one.contrasts + one.controls:
+                if contrast.experiment == name:
+                    with suppress(*NOT_THERE):
+                        count = len(verdict.contrast_values(contrast, rows_of(name), looks))
+                        if verdict.choosing(looks) <= count < looks[0]:
+                            waiting[contrast.name] = contrast
+    if not waiting:
+        return pd.DataFrame()
+    return verdict.power_table(Claim(name, "", "-", (*waiting.values(),)), rows_of, looks_of)
+
+
 # In tables and words
 # ------------------------------------------------------------------------------------------
 
@@ -389,6 +459,62 @@ def table(entries):
         for entry in entries
     ]
     return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def before_and_after(entries):
+    """The claims that both editions have measured: the verdict of each, and why they differ.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, first edition, now, why; the last is empty where the verdict is the same, and where no
+        reason has been given yet.
+    """
+    columns = ["id", "first edition", "now", "why"]
+    lines = [
+        (entry.claim.id, entry.earlier, entry.verdict, _why_changed(entry))
+        for entry in entries
+        if entry.earlier and not entry.missing
+    ]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _why_changed(entry):
+    renamed = RENAMED.get(entry.earlier) == entry.verdict
+    return REASONS.get(entry.claim.id, "Renamed: another word for the same." if renamed else "")
+
+
+def verdicts_before_and_after(table):
+    """How many claims have which verdict, of a table as `before_and_after` gives it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        By verdict: how many in the first edition, and how many now.
+    """
+    editions = table[["first edition", "now"]]
+    return editions.apply(pd.Series.value_counts).fillna(0).astype(int)
+
+
+def beside(claim, out=results.RESULTS):
+    """The numbers that are told beside a claim, as far as their first look is there.
+
+    Returns
+    -------
+    list of str
+        Of the second data set, too.
+    """
+    rows_of, lines = cache(partial(_rows, out=out)), []
+    for asked, where in ((claim, ""), (twin_of(claim), " (digits)")):
+        for one in asked.beside if asked else ():
+            with suppress(*NOT_THERE):
+                found = verdict.estimate(one, rows_of, looks_of)
+                if found.count >= looks_of(one.contrasts[0].experiment)[0]:
+                    mean, low, high = (
+                        format(number, one.form) for number in (found.mean, found.low, found.high)
+                    )
+                    lines.append(f"{one.name}{where}: {mean} [{low}, {high}]")
+    return lines
 
 
 def details(entry):
@@ -459,7 +585,7 @@ def report(entry):
     )
     above += f" Scope: {claim.scope}." if claim.scope else ""
     if entry.missing:
-        return above, f"Verdict: **{entry.said}**. {entry.missing}"
+        return above, f"Verdict: **{entry.said}**. {entry.missing} {claim.afterwards}".strip()
     below = f"Verdict: **{entry.verdict}** ({entry.tally}; {entry.seeds} seeds). {why(entry)}"
     return above, below.strip()  # a space at its end would undo the italics of a caption
 
@@ -490,7 +616,7 @@ def why(entry):
     if entry.digits:
         parts.append(f"On digits{on_digits(entry.claim)}: {entry.digits}.")
     if entry.claim.afterwards:
-        parts.append(f"What it depends on (added after the results): {entry.claim.afterwards}.")
+        parts.append(f"Added after the results: {entry.claim.afterwards}")
     return " ".join(parts)
 
 

@@ -88,7 +88,7 @@ def check(trials):
     if not trials:
         return
     from course import training
-    from course.lab import measures
+    from course.lab import measures, switched
 
     for arm, trial in trials.items():
         try:
@@ -96,11 +96,19 @@ def check(trials):
             for name in trial.measure:
                 check_choice("A measure", name, measures.MEASURES)
             loaded = trial.load_data()
-            training.build(trial.config, loaded)
+            model = training.build(trial.config, loaded)
             if trial.config.batch_size > len(loaded.x_train):
                 raise ValueError(
                     f"batch_size is {trial.config.batch_size}, but there are only"
                     f" {len(loaded.x_train)} images."
+                )
+            if "variance_shift" in trial.measure and trial.template == "train":
+                switched.dropout_before_norm(model.layers)
+            steps = trial.config.epochs * (len(loaded.x_train) // trial.config.batch_size)
+            if "drift" in trial.measure and not 0 < 10 * trial.record_every <= steps:
+                raise ValueError(
+                    f"drift needs eleven records of {steps} steps, and record_every is"
+                    f" {trial.record_every}: give record_every=1, or so."
                 )
         except (ValueError, TypeError) as error:
             raise PlanError(f"Arm {arm!r} cannot be run: {error}") from error

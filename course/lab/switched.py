@@ -159,7 +159,7 @@ def variance_shift(run, data, masks=30):
     shift_moving : variance at inference (nothing refreshed) over the moving variance.
     """
     layers, x = run.model.layers, data.x_train[:MOST_IMAGES]
-    dropout, tail, norm = _dropout_before_norm(layers)
+    dropout, tail, norm = dropout_before_norm(layers)
 
     watched = keras.Model(run.model.input, [dropout.input, norm.input])
     with borrowed(run) as model:
@@ -239,7 +239,7 @@ def _accuracy_in_batches(model, data, order, size):
     return np.mean(outputs(model, x, BatchNorm, batch_size=size).argmax(axis=1) == y)
 
 
-def _dropout_before_norm(layers):
+def dropout_before_norm(layers):
     """The first dropout whose batch norm follows directly or behind one dense layer: dropout, dense
     or None, norm.
     """

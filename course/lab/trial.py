@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from course import data
-from course.config import MODELS, Config, check_choice, is_number
+from course.config import MODELS, Config, check_choice, did_you_mean, is_number
+from course.lab.errors import UserError
 
 BACKENDS = ("tensorflow", "jax", "torch")  # of Keras; the usual one first
 TEMPLATES = Path(__file__).resolve().parents[2] / "notebooks" / "experiments"
@@ -138,8 +139,19 @@ class Trial:
 
         On a CPU that is JAX for dense networks, whose seeds it trains at once, and TensorFlow for
         convolutions.
+
+        Raises
+        ------
+        course.lab.errors.UserError
+            If KERAS_BACKEND is none of `BACKENDS`.
         """
-        return os.environ.get("KERAS_BACKEND") or BACKENDS[self._is_dense]
+        wanted = os.environ.get("KERAS_BACKEND") or BACKENDS[self._is_dense]
+        if wanted not in BACKENDS:
+            raise UserError(
+                f"KERAS_BACKEND is {wanted!r}; unset it, or choose one of"
+                f" {', '.join(BACKENDS)}.{did_you_mean(wanted, BACKENDS)}"
+            )
+        return wanted
 
     @property
     def _is_dense(self):

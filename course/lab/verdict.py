@@ -39,7 +39,7 @@ known, and tests/lab/test_verdict.py holds it to that.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,12 +59,18 @@ CONFIDENCE = float(2 * stats.norm.cdf(QUANTILE) - 1)
 FEWEST_SETTINGS = 3
 FEWEST_TO_CHOOSE = 5  # seeds
 MOST_SEEDS = 1_000
+RESAMPLES = 2_000
 POWER = 0.9  # that a plan should have
 UNIT = 0.01  # of a contrast of which any difference matters
 NOISE = {
     "normal": lambda rng, shape: rng.normal(size=shape),
     "heavy tails": lambda rng, shape: rng.standard_t(3, size=shape) / np.sqrt(3),
     "skewed": lambda rng, shape: rng.exponential(size=shape) - 1,
+}
+ORIGIN = {  # what the runs of a comparison share: columns of their provenance, and words for them
+    "backend": str,
+    "keras": "Keras {}".format,
+    "machine": lambda machine: "a GPU" if machine.count(",") > 1 else "a CPU",
 }
 
 Arm = str | tuple[str, ...]
@@ -133,6 +139,28 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A number told beside a claim, which does not count for its verdict and asks for no runs.
+
+    Parameters
+    ----------
+    name : str
+        In words.
+    contrasts : tuple of Contrast
+        Of which it is made; what they expect is not asked.
+    of : callable
+        The number, from the contrasts' means over seeds.
+    form : str
+        How it is printed, as `format` takes it.
+    """
+
+    name: str
+    contrasts: tuple[Contrast, ...]
+    of: Callable = lambda means: means[0]
+    form: str = "+.3f"
+
+
+@dataclass(frozen=True)
 class Claim:
     """A statement of a teaching text, and how it is tested.
 
@@ -153,7 +181,10 @@ class Claim:
     group : str
         Its heading in the ledger.
     afterwards : str
-        On what the outcome depends: written after the results, and said to be.
+        On what the outcome depends, or why it cannot but stay open, in a sentence: written after
+        the results, and said to be.
+    beside : tuple of Beside
+        Numbers that are told with it.
 
     Raises
     ------
@@ -172,6 +203,7 @@ class Claim:
     scope: str = ""
     group: str = ""
     afterwards: str = ""
+    beside: tuple[Beside, ...] = ()
 
     def __post_init__(self):
         check_choice(f"The kind of the claim {self.id!r}", self.kind, KINDS)
@@ -306,10 +338,11 @@ def contrast_values(contrast, rows, looks):
     Raises
     ------
     ValueError
-        If an arm or metric is missing, an arm has a seed twice, the runs are of two backends, or
-        fewer than two seeds are paired; `Diverged` if a value is not a number.
+        If an arm or metric is missing, an arm has a seed twice, the runs are of two backends, kinds
+        of device or versions of Keras, or fewer than two seeds are paired; `Diverged` if a value is
+        not a number.
     """
-    _check_backend(contrast, rows)
+    _check_origin(contrast, rows)
     best = best_settings(contrast, rows, looks)
     terms = [(best.get(arm, arm), metric) for arm, metric in contrast.terms]
     columns = [_column(contrast, rows, arm, metric) for arm, metric in terms]
@@ -330,13 +363,14 @@ def contrast_values(contrast, rows, looks):
     return (paired * weights).sum(axis=1) - contrast.offset
 
 
-def _check_backend(contrast, rows):
-    if "backend" in rows:
-        backends = rows.loc[rows["arm"].isin(contrast.arms), "backend"].dropna().unique()
-        if len(backends) > 1:
+def _check_origin(contrast, rows):
+    mine = rows[rows["arm"].isin(contrast.arms)] if len(rows) else rows
+    for column, word in ORIGIN.items():
+        found = sorted(set(map(word, mine[column].dropna()))) if column in mine else ()
+        if len(found) > 1:
             raise ValueError(
-                f"{contrast.name!r} would compare runs of {' and '.join(sorted(backends))}: a seed"
-                " does not do the same on both, so make all its runs on one."
+                f"{contrast.name!r} would compare runs of {' and '.join(found)}: a seed does not do"
+                " the same on both, so make all its runs on one."
             )
 
 
@@ -379,6 +413,37 @@ def interval(values):
         With fewer than two values, or values that are not finite.
     """
     return intervals.mean_interval(values, CONFIDENCE)
+
+
+def estimate(beside, rows_of, looks_of):
+    """The number of a `Beside`, with an interval from seeds drawn with replacement.
+
+    Parameters
+    ----------
+    beside : Beside
+    rows_of, looks_of : callable
+        As for `findings`.
+
+    Returns
+    -------
+    course.intervals.Interval
+
+    Raises
+    ------
+    ValueError
+        As `contrast_values`.
+    """
+    columns = [
+        contrast_values(one, rows_of(one.experiment), looks_of(one.experiment))
+        for one in beside.contrasts
+    ]
+    values = pd.concat(columns, axis=1, join="inner").to_numpy()
+    count = len(values)
+    drawn = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+    numbers = [beside.of(values[seeds].mean(axis=0)) for seeds in drawn]
+    low, high = np.quantile(numbers, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    number = beside.of(values.mean(axis=0))
+    return intervals.Interval(*map(float, (number, low, high)), count, CONFIDENCE)
 
 
 def judge(contrast, values, looks, settings=None, chosen=True):

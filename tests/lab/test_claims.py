@@ -2,12 +2,13 @@
 
 import re
 from collections import Counter
+from functools import cache, partial
 from itertools import chain
 
 import pytest
 
 from course import data
-from course.lab import catalogue, claims, plan, results
+from course.lab import catalogue, claims, ledger, plan, results, verdict
 from course.lab.metrics import names_of
 from course.lab.trial import TEMPLATES, Trial, merged
 
@@ -67,7 +68,18 @@ def test_each_claim_says_what_who_and_about_what(claim):
     assert claim.sentence.endswith(".") and len(claim.sentence.split()) > 1
     assert claim.source and set(claim.source.split(", ")) <= {"N", "E", "-"}
     assert claim.scope and claim.group in claims.GROUPS
-    assert not claim.afterwards, "said when there are results"
+
+
+def test_scopes_name_fewer_seeds_and_fewer_images():
+    named = ("batch_statistics", "adapted", "fine_tuning", "dropout_on")
+    on_validation = {name for one in named for name in names_of(one)}
+    for claim in ALL:
+        metrics = {metric for one in claim.contrasts for _, metric in one.terms}
+        few = bool(metrics & on_validation)
+        assert ("judged on 2,000 validation images" in claim.scope) == few, claim.id
+        if "transformer, six blocks" in {one.experiment for one in claim.contrasts}:
+            first, second = catalogue.EXPERIMENTS["transformer, six blocks"].looks
+            assert re.search(rf"\b{first} seeds, or {second}\b", claim.scope), claim.id
 
 
 def test_claims_stand_by_groups():
@@ -85,7 +97,8 @@ def test_a_tendency_is_a_claim_that_says_most():
 
 
 def test_contrasts_compare_arms_that_exist_in_metrics_that_they_have():
-    for claim, one in contrasts():
+    beside = [(claim, one) for claim in ALL for also in claim.beside for one in also.contrasts]
+    for claim, one in contrasts() + beside:
         arms = catalogue.EXPERIMENTS[one.experiment].arms
         for arm, metric in one.terms:
             several = arm if isinstance(arm, tuple) else (arm,)
@@ -161,6 +174,20 @@ def test_no_question_is_asked_twice():
         for one in claim.contrasts
     )
     assert not [question for question, times in asked.items() if times > 1]
+
+
+@pytest.mark.parametrize(
+    ("costs", "size"),
+    [
+        ([0.5, 0.12, 0.02, 0.01], 8),
+        ([0.5, 0.12, 0.03, 0.01], 8 * 2**0.5),  # half way from 8 to 16, on the logarithm
+        ([0.5, 0.4, 0.3, 0.04], 16 * 4**0.5),  # at 64 it costs nothing
+        ([0.01, 0.01, 0.0, 0.0], 2),
+        ([0.5, 0.0, 0.03, 0.01], 8 * 2**0.5),  # the last of two
+    ],
+)
+def test_the_threshold_of_small_batches_lies_between_the_sizes(costs, size):
+    assert claims.threshold(costs) == pytest.approx(size)
 
 
 # The arms
@@ -278,6 +305,31 @@ def seconds(trial):
     looks = min(trial.validation_size, data.SIZES[trial.dataset][1]) + min(trial.train_size, 2_000)
     trained = steps(trial) * (of_a_step + trial.config.batch_size * of_an_image)
     return trained + trial.config.epochs / trial.measure_every * looks * of_an_image / 3
+
+
+ARM = 5  # seconds of one core that an arm takes to start its kernel and compile
+
+
+def test_a_claim_is_tested_on_a_small_scale_in_a_minute(monkeypatch):
+    """On two cores, once the ledger has chosen each arm's setting: here it is the slowest one."""
+
+    def slowest(contrast, rows, looks):
+        several = [arm for arm, _ in contrast.terms if isinstance(arm, tuple)]
+        return {arm: max(arm, key=partial(small_seconds, contrast.experiment)) for arm in several}
+
+    @cache
+    def small_seconds(experiment, arm):
+        (trial,) = plan.trials(experiment, small=True, seeds=1, arms=[arm])
+        return seconds(trial)
+
+    monkeypatch.setattr(ledger, "_rows", lambda name, out: None)
+    monkeypatch.setattr(verdict, "best_settings", slowest)
+    for claim in ALL:
+        groups = ledger.trials_of(ledger.at_chosen_settings(claim), small=True)
+        trials = [one for trials in groups for one in trials if one.template != "exact"]
+        arms = {(one.experiment, one.arm) for one in trials}
+        expected = (sum(map(seconds, trials)) + ARM * len(arms)) / 2
+        assert expected < 60, f"{claim.id}: {len(arms)} arms, about {expected:.0f} s"
 
 
 def cost():

@@ -21,7 +21,7 @@ from course.app.cli import experiments
 from course.lab import claims, ledger, pictures, plan, results, verdict
 from course.lab.catalogue import Experiment
 from course.lab.trial import BACKENDS
-from course.lab.verdict import Claim, Contrast
+from course.lab.verdict import Beside, Claim, Contrast
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -63,7 +63,7 @@ VANISHES = Claim(
     (less(RATES, "plain", expected="same"),),
     controls=(less("treated", "plain"),),
     disappears=True,
-    afterwards="the weather",
+    afterwards="It depends on the weather.",
 )
 
 
@@ -328,6 +328,32 @@ def test_power_is_computed_from_the_spreads_that_are_kept(stored):
     assert line["second look"] == pytest.approx(verdict.power(spread, 100, 0.02, 0.04))
 
 
+def test_the_power_before_the_first_look_is_of_the_seeds_that_chose_the_settings(
+    stored, monkeypatch
+):
+    for name in ("made up", "made up digits"):
+        longer = replace(plan.EXPERIMENTS[name], looks=(24, 48))
+        monkeypatch.setitem(plan.EXPERIMENTS, name, longer)
+
+    def power():
+        return ledger.power_before_first_look("made up", asked=[VANISHES]).to_dict("records")
+
+    assert not power(), "there is nothing yet"
+    few, many = rows(seeds=6, rate_01=6 * [0.3, 0.4]), rows(seeds=24)
+    plain = many[many["arm"] == "plain"]
+    stored["made up"] = pd.concat([few[few["arm"] != "plain"], plain])
+    (line, control) = power()
+    assert line["contrast"] == VANISHES.contrasts[0].name and line["effect"] == 0
+    spread = np.std(3 * [0.3, 0.4], ddof=1)
+    assert line["spread"] == pytest.approx(spread)
+    inside = 2 * verdict.power(spread, 24, -0.02, 0.0) - 1
+    assert line["first look"] == pytest.approx(max(0, inside))
+    stored["made up"] = rows(seeds=5)
+    assert not power(), "none is chosen"
+    stored["made up"] = many
+    assert not power(), "it was looked at"
+
+
 # Tables and words
 # ------------------------------------------------------------------------------------------
 
@@ -430,7 +456,7 @@ def test_the_report_of_a_claim_says_what_was_found():
     assert "No text's claim" in above
     assert "**cannot be tested here**" in below
     assert "The control *treated - plain (loss)* is refuted" in below
-    assert "What it depends on (added after the results): the weather." in below
+    assert "Added after the results: It depends on the weather." in below
     _, below = ledger.report(found(TREATED, seeds=3, treated=[0.3, 0.6, 0.3]))
     assert re.search(r"At about \d+ seeds there is an even chance of an answer to \*treated", below)
     assert below.endswith("if its mean and spread stay: the 6 that are planned will hardly tell.")
@@ -440,6 +466,104 @@ def test_the_report_of_a_claim_says_what_was_found():
     assert below == "Verdict: **holds** (2 of 2 supported; 3 seeds).", "no space at its end"
     missing = ledger.Entry(TREATED, (), (), "not measured", missing="There are no results.")
     assert ledger.report(missing)[1] == "Verdict: **not measured**. There are no results."
+    waits = replace(missing, claim=VANISHES)
+    assert ledger.report(waits)[1].endswith("There are no results. It depends on the weather.")
+
+
+# Both editions
+# ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both_editions(monkeypatch, stored):
+    """Entries: the same verdict, renamed, changed, new in this edition, and not measured."""
+    old = {"same": "holds", "renamed": "depends", "changed": "holds", "waits": "holds"}
+    monkeypatch.setattr(ledger, "first_edition", lambda: old)
+    monkeypatch.setattr(ledger, "REASONS", {"changed": "More seeds."})
+    stored["made up"] = rows(treated=0.3)
+    stored["made up again"] = rows(treated=0.5)
+    good, bad = TREATED, ledger.asked_of(TREATED, "made up again")
+    asked = {"same": good, "renamed": bad, "changed": bad, "new": good}
+    asked["waits"] = ledger.asked_of(TREATED, "made up digits")
+    return [replace(claim, id=id) for id, claim in asked.items()]
+
+
+def test_the_verdicts_of_both_editions_stand_beside_each_other(both_editions):
+    table = ledger.before_and_after(ledger.look_up(asked=both_editions))
+    refuted = "does not hold as stated"
+    assert table.to_dict("split")["data"] == [
+        ["same", "holds", "holds", ""],
+        ["renamed", "depends", refuted, "Renamed: another word for the same."],
+        ["changed", "holds", refuted, "More seeds."],
+    ]
+    counts = ledger.verdicts_before_and_after(table)
+    assert counts.loc["holds"].tolist() == [2, 1] and counts.loc["depends"].tolist() == [1, 0]
+    assert counts.sum().tolist() == [len(table)] * 2
+
+
+def test_the_command_shows_both_editions_within_a_hundred_columns(monkeypatch, both_editions):
+    monkeypatch.setattr(claims, "CLAIMS", both_editions)
+    monkeypatch.setattr(claims, "FACTS", [])
+    monkeypatch.setattr(ledger, "REASONS", {"changed": "Many long words. " * 9})
+    shown = ask("--before")
+    assert shown.exit_code == 0, shown.output
+    assert max(map(len, shown.output.splitlines())) <= 100
+    for words in ("first edition", "Renamed", "How many verdicts", "does not hold as stated"):
+        assert words in " ".join(shown.output.split()), words
+
+
+def test_each_verdict_that_changed_has_its_reason():
+    entries = ledger.look_up(asked=(*claims.CLAIMS, *claims.FACTS))
+    table = ledger.before_and_after(entries).set_index("id")
+    differ = table["first edition"] != table["now"]
+    without = list(table.index[differ & (table["why"] == "")])
+    assert not without, f"claims.REASONS lacks a sentence for {', '.join(without)}"
+    idle = list(table.index[~differ & (table["why"] != "")])
+    assert not idle, f"claims.REASONS has one for {', '.join(idle)}, whose verdict is the same"
+    assert set(claims.REASONS) <= set(IDS)
+    assert all(why.endswith(".") and len(why) < 200 for why in table["why"][differ])
+    counts = ledger.verdicts_before_and_after(table.reset_index())
+    measured = [one for one in entries if one.earlier and not one.missing]
+    assert counts.sum().tolist() == [len(measured)] * 2
+
+
+# Numbers beside a claim
+# ------------------------------------------------------------------------------------------
+
+
+def test_numbers_beside_a_claim_are_told_as_far_as_they_are_there(stored):
+    number = Beside("the factor", (less("treated", "plain"),), lambda means: 2 ** means[0], ".2f")
+    asked = replace(TREATED, beside=(number,))
+    assert ledger.beside(asked) == []
+    stored["made up"], stored["made up digits"] = rows(treated=1.5), rows(seeds=2)
+    assert ledger.beside(asked) == ["the factor: 2.00 [2.00, 2.00]"]
+    stored["made up digits"] = rows(seeds=3, treated=2.5)
+    assert ledger.beside(asked)[1:] == ["the factor (digits): 4.00 [4.00, 4.00]"]
+    needs = [ledger.trials_of(one, small=True) for one in (asked, TREATED)]
+    assert needs[0] == needs[1], "it asks for no runs"
+
+
+def test_a_number_is_told_below_a_claim_that_is_tested_alone(stored, monkeypatch, swept):
+    number = Beside("the factor", (less("treated", "plain"),), lambda means: 2 ** means[0], ".2f")
+    asked = replace(TREATED, id="formula", beside=(number,))
+    monkeypatch.setattr(ledger, "find", lambda id: asked)
+    monkeypatch.setattr(ledger, "judge_trials", lambda *others: found(TREATED, treated=0.3))
+    stored["made up"] = rows(treated=1.5)
+    assert "the factor: 2.00 [2.00, 2.00]" in ask("formula").output
+
+
+def test_claims_that_need_a_number_beside_them_have_it():
+    told = {claim.id: claim.beside for claim in claims.CLAIMS if claim.beside}
+    assert set(told) == {"small-batch-threshold", "overfit", "mild-regulariser", "dropout-epochs"}
+    for id in ("overfit", "mild-regulariser"):
+        (gap, *_) = ledger.find(id).contrasts
+        (line, *_) = told[id]
+        arms = [arm for arm, _ in gap.terms]
+        assert [*line.contrasts[0].terms] == [(arm, "best_train_loss") for arm in arms]
+    ((factor,),) = (told["dropout-epochs"],)
+    assert factor.of([1.5]) == 2**1.5
+    (asked, *_) = ledger.find("dropout-epochs").contrasts
+    assert factor.contrasts[0].terms == asked.terms and factor.contrasts[0].offset == 0
 
 
 # What the command shows
@@ -502,6 +626,7 @@ def test_runs_that_diverged_are_told_below_the_table(monkeypatch, stored):
     [
         (("formula", "--draw", "."), "the id of a claim and --draw do not go together: give one"),
         (("formula", "--all"), "the id of a claim and --all do not go together"),
+        (("--before", "--all"), "--all and --before do not go together"),
         (("formula", "--file", "mine.py"), "the id of a claim and --file do not go together"),
         (("--file", "mine.py", "--draw", "."), "--file and --draw do not go together"),
         (("--file", "mine.py", "--seeds", 3), "--dataset and --seeds change runs"),
@@ -522,6 +647,19 @@ def test_what_would_be_ignored_or_cannot_be_is_refused(monkeypatch, stored, swep
     assert shown.exit_code == 1 and sentence in " ".join(shown.output.split()), shown.output
     assert "Traceback" not in shown.output and isinstance(shown.exception, SystemExit)
     assert not swept
+
+
+def test_the_small_version_takes_the_settings_that_the_ledger_chose(stored, monkeypatch, swept):
+    monkeypatch.setattr(ledger, "find", lambda id: VANISHES)
+    monkeypatch.setattr(ledger, "judge_trials", lambda *others: found(VANISHES, treated=0.3))
+    arms = {"plain", "treated"}
+    assert ask("vanishes").exit_code == 0
+    assert {trial.arm for trial in swept["made up"]} == arms | set(RATES), "nothing is chosen yet"
+    stored["made up"] = rows(rate_03=0.4)
+    assert ask("vanishes").exit_code == 0
+    assert {trial.arm for trial in swept["made up"]} == arms | {RATES[1]}
+    (one,) = ledger.at_chosen_settings(VANISHES).contrasts
+    assert one.name == f"{VANISHES.contrasts[0].name} (at rate 0.3)"
 
 
 def test_a_single_seed_is_refused_before_it_is_trained(swept):
@@ -605,11 +743,14 @@ def test_power_is_shown_before_a_run(stored, capsys):
     assert " ? " in out
     assert "how likely so many seeds are to find a true effect, if the spread is that of the" in out
     assert "of the full runs" in out and "pilot" not in out
+    why = "A question mark: no spread is known yet. There are no results of 'made up' yet."
+    assert why in out
     stored["made up"] = rows(treated=[0.3, 0.4, 0.3, 0.35, 0.3, 0.3])
     experiments.show_power(TREATED, 3)
     out = capsys.readouterr().out
     power = verdict.power(np.std([0.3, 0.4, 0.3, 0.35, 0.3, 0.3], ddof=1), 3, 0.02, 0.04)
     assert f"{power:.3g}" in out and "3 seeds" in out and "6 seeds" in out
+    assert "A question mark" not in out
 
 
 @pytest.fixture
@@ -652,6 +793,23 @@ def test_all_goes_on_to_the_second_look(tmp_path, monkeypatch, swept, stored):
     assert {trial.seed for trial in swept["made up"]} == {0, 1}, "none, with a number of one's own"
 
 
+def test_all_prints_the_power_once_the_settings_are_chosen(tmp_path, monkeypatch, swept, stored):
+    asked = [replace(VANISHES, disappears=False, controls=())]
+    monkeypatch.setattr(ledger.next_trials, "__defaults__", (results.RESULTS, asked))
+    monkeypatch.setattr(ledger.power_before_first_look, "__defaults__", (results.RESULTS, asked))
+    for name in ("made up", "made up digits"):
+        longer = replace(plan.EXPERIMENTS[name], looks=(24, 48))
+        monkeypatch.setitem(plan.EXPERIMENTS, name, longer)
+    title = "if the spread is that of the seeds that chose the settings of 'made up'"
+    assert title not in " ".join(ask("--all", "--out", tmp_path).output.split())
+    stored["made up"] = rows(seeds=6, rate_01=6 * [0.3, 0.4])
+    shown = " ".join(ask("--all", "--out", tmp_path).output.split())
+    assert title in shown and "24 seeds" in shown and "48 seeds" in shown
+
+
+GPU = {"eight full", "large, frozen"}  # experiments whose runs may have to wait for one
+
+
 def unfinished(asked):
     """Of the experiments that some claims ask of: those that the ledger wants more runs of."""
     return {
@@ -662,28 +820,30 @@ def unfinished(asked):
 
 
 def wrongly_judged(entries, unfinished):
-    """What is wrong with the entries of a ledger, some experiments of which lack runs."""
+    """What is wrong with the entries of a ledger; `unfinished` says by claim what lacks runs."""
     for entry in entries:
-        asked = {one.experiment for one in entry.claim.contrasts + entry.claim.controls}
-        if entry.missing and not asked & unfinished:
+        doubtful = entry.missing or entry.verdict == "open"
+        lacks = unfinished([entry.claim]) if doubtful else set()
+        if entry.missing and not lacks:
             yield f"{entry.claim.id} has all its runs, and cannot be judged: {entry.missing}"
-        if re.search("diverged|two backends|twice", entry.missing):
+        if doubtful and lacks <= GPU and not entry.claim.afterwards:
+            yield f"{entry.claim.id} stays {entry.verdict}: say in `afterwards` why"
+        if doubtful and lacks and lacks <= GPU and "GPU" not in entry.claim.afterwards:
+            yield f"{entry.claim.id} waits for a GPU: say so in `afterwards`"
+        if re.search("diverged|would compare|twice", entry.missing):
             yield f"{entry.claim.id}: {entry.missing}"
         if not entry.missing and entry.verdict not in VERDICTS:
             yield f"{entry.claim.id} is said to be {entry.verdict!r}"
-        for finding in entry.findings + entry.controls:
-            if finding.look == 0 and finding.contrast.experiment not in unfinished:
-                yield f"{entry.claim.id}, {finding.contrast.name}: fewer seeds than planned"
 
 
 def test_every_claim_is_measured_or_its_runs_are_missing():
     asked = (*claims.CLAIMS, *claims.FACTS)
-    assert not list(wrongly_judged(ledger.look_up(asked=asked), unfinished(asked)))
+    assert not list(wrongly_judged(ledger.look_up(asked=asked), unfinished))
 
 
 def test_what_is_wrong_with_a_ledger_is_noticed(stored):
-    def wrong(unfinished=()):
-        return " ".join(wrongly_judged(ledger.look_up(asked=[TREATED]), set(unfinished)))
+    def wrong(lacks=(), claim=TREATED):
+        return " ".join(wrongly_judged(ledger.look_up(asked=[claim]), lambda asked: set(lacks)))
 
     assert "has all its runs, and cannot be judged" in wrong() and not wrong(["made up"])
     stored["made up"] = rows(seeds=2, treated=0.3)
@@ -692,6 +852,11 @@ def test_what_is_wrong_with_a_ledger_is_noticed(stored):
     assert "diverged" in wrong(["made up"])
     stored["made up"] = rows(seeds=3, treated=0.3)
     assert not wrong()
+    stored["made up"] = rows(treated=2 * [0.3, 0.6, 0.3])
+    told = replace(TREATED, afterwards="The effect is what matters, by a hair.")
+    assert "treated stays open: say in `afterwards` why" in wrong() and not wrong(claim=told)
+    assert not wrong(["made up"]), "its second look is still to come"
+    assert "treated waits for a GPU" in wrong(["eight full"], told)
 
 
 # The picture

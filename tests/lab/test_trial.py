@@ -10,8 +10,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from course import models
+from course.app import cli
 from course.app.cli import experiments
 from course.config import Config
 from course.lab import plan, trial
@@ -30,6 +32,16 @@ def planned(*texts):
     parameters = dict(experiments._parameter(text) for text in texts)
     (only,) = plan.trials("placement", seeds=1, arms=RESIDUAL, parameters=parameters)
     return only
+
+
+def test_a_backend_that_there_is_not_is_refused_before_anything_is_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorfow")
+    words = ["experiment", "exact", "--small", "--out", str(tmp_path)]
+    shown = CliRunner().invoke(cli.app, words)
+    said = " ".join(shown.output.split())
+    assert shown.exit_code == 1 and isinstance(shown.exception, SystemExit), said
+    assert "KERAS_BACKEND is 'tensorfow'" in said and "Did you mean 'tensorflow'?" in said
+    assert not list(tmp_path.rglob("*.ipynb"))
 
 
 # From a mapping and back

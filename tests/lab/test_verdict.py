@@ -360,6 +360,7 @@ def rows(effect=2.0, seeds=10):
 
 
 LOOKS = (5, 10)
+CPU = "Linux x86_64, 2 cores"
 
 
 def test_what_the_seeds_share_cancels_and_only_if_they_are_paired():
@@ -418,6 +419,16 @@ def diverged(table):
             "'a - b' would compare runs of jax and tensorflow",
         ),
         (
+            lambda table: table.assign(keras=np.where(table["arm"] == "a", "3.14.0", "3.15.1")),
+            "'a - b' would compare runs of Keras 3.14.0 and Keras 3.15.1: a seed does not",
+        ),
+        (
+            lambda table: table.assign(
+                machine=np.where(table["arm"] == "a", CPU, f"{CPU}, NVIDIA H200")
+            ),
+            "'a - b' would compare runs of a CPU and a GPU: a seed does not do the same on both",
+        ),
+        (
             lambda table: table[(table["arm"] == "a") | (table["seed"] == 0)],
             "needs two seeds .* there are 1",
         ),
@@ -428,9 +439,28 @@ def test_what_cannot_be_paired_is_refused(change, says):
         contrast_values(contrast(), change(rows()), LOOKS)
 
 
+def test_two_cpus_are_one_kind_of_device():
+    machines = np.where(rows()["arm"] == "a", CPU, "Darwin arm64, 8 cores")
+    assert len(contrast_values(contrast(), rows().assign(machine=machines), LOOKS)) == 10
+
+
 def test_rows_of_two_backends_are_refused_in_a_contrast_that_has_both_only():
     other = rows().assign(arm="c", backend="tensorflow")
     assert len(contrast_values(contrast(), pd.concat([rows(), other]), LOOKS)) == 10
+
+
+def test_a_number_beside_a_claim_is_of_the_means_over_seeds_and_has_an_interval():
+    table = rows().assign(other=0.0)
+    one = rule.Beside("the factor", (contrast(),), lambda means: 2 ** means[0])
+    found = rule.estimate(one, lambda name: table, lambda name: LOOKS)
+    values = contrast_values(contrast(), table, LOOKS)
+    near = rule.interval(values)
+    assert found.mean == pytest.approx(2**near.mean) and found.count == 10
+    assert np.log2([found.low, found.high]) == pytest.approx([near.low, near.high], abs=0.03)
+    two = (contrast(), contrast(terms={("a", "other"): 1}, name="nothing"))
+    both = rule.Beside("the sum", two, sum)
+    found = rule.estimate(both, lambda name: table, lambda name: LOOKS)
+    assert found.mean == pytest.approx(near.mean)
 
 
 # At its best setting

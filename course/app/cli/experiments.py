@@ -185,6 +185,9 @@ def claims(
     draw: Annotated[
         Path | None, typer.Option(help="Folder for the poster of all claims, as SVG and PDF.")
     ] = None,
+    before: Annotated[
+        bool, typer.Option("--before", help="The first edition's verdicts beside these, and why.")
+    ] = False,
     dataset: Dataset = None,
     seeds: Annotated[
         int | None, typer.Option(min=2, help="How many repetitions: two or more.")
@@ -198,7 +201,7 @@ def claims(
 
     kept = out or results.RESULTS
     with explained():
-        check_options(claim, everything, file, draw, dataset or seeds)
+        check_options(claim, everything, file, draw, before, dataset or seeds)
         if everything:
             run_ledger(kept, dataset, seeds, workers, scheduler)
         if file:
@@ -211,18 +214,22 @@ def claims(
                 paths = poster.save(ledger.look_up(kept), draw)
             console.print(f"The poster: {', '.join(map(str, paths))}", markup=False)
             return
+        if before:
+            show_before(kept)
+            return
         if claim is None:
             show_ledger(kept)
             return
         asked = ledger.find(claim)
         console.print(f"{asked.sentence} ({asked.source})", markup=False)
         live = out or results.RESULTS / "live"
-        groups = ledger.trials_of(asked, small=True, seeds=seeds, dataset=dataset)
+        here = ledger.at_chosen_settings(asked)  # one of each arm: a minute
+        groups = ledger.trials_of(here, small=True, seeds=seeds, dataset=dataset)
         count = len({trial.seed for trial in groups[0]})
-        show_power(asked, count)
+        show_power(here, count)
         for trials in groups:
             run_sweep(trials, live, workers, scheduler)
-        entry = ledger.judge_trials(asked, groups, live)
+        entry = ledger.judge_trials(here, groups, live)
         if entry.missing:
             raise results.SweepError(entry.missing)
         console.print(rich_table(ledger.details(entry), asked.id))
@@ -234,17 +241,17 @@ def claims(
             markup=False,
         )
         digits = committed.digits and f"On digits{ledger.on_digits(asked)}: {committed.digits}."
-        for text in (digits, ledger.why(entry), asked.known):
+        for text in (digits, ledger.why(entry), *ledger.beside(asked), asked.known):
             if text:
                 console.print(text, markup=False)
 
 
-def check_options(claim, everything, file, draw, of_runs):
+def check_options(claim, everything, file, draw, before, of_runs):
     """Refuse options of `claims` that one of them would make another ignore."""
     from course.lab.plan import PlanError
 
     given = {"the id of a claim": claim, "--all": everything, "--file": file, "--draw": draw}
-    given = [name for name, value in given.items() if value]
+    given = [name for name, value in (given | {"--before": before}).items() if value]
     if len(given) > 1 and given != ["--all", "--draw"]:
         raise PlanError(f"{' and '.join(given)} do not go together: give one of them.")
     if of_runs and not (claim or everything):
@@ -280,7 +287,7 @@ def ask_own(file, out, workers, scheduler):
     def run(trials, out):
         return run_sweep(trials, out, workers, scheduler)
 
-    show_power(question.claim, question.seeds, question.power(out, run=run))
+    show_power(question.claim, question.seeds, question.power(out, run=run), "of the pilot")
     entry = question.run(out, run=run)
     if entry.missing:
         raise own.QuestionError(entry.missing)
@@ -303,7 +310,7 @@ def run_ledger(out, dataset, seeds, workers, scheduler):
     """
     from course.lab import ledger, plan, results
 
-    asked = set()
+    asked, told = set(), set()
     before = None
     while not (dataset or seeds):
         groups = ledger.next_trials(out)
@@ -314,6 +321,12 @@ def run_ledger(out, dataset, seeds, workers, scheduler):
             break
         before = left
         for trials in filter(None, missing):
+            name = trials[0].experiment
+            power = ledger.power_before_first_look(name, out)
+            if len(power) and name not in told:
+                told.add(name)
+                spread = f"of the seeds that chose the settings of {name!r}"
+                show_power(None, ledger.looks_of(name)[0], power, spread)
             run_sweep(trials, out, workers, scheduler)
     for name in plan.EXPERIMENTS:
         if name not in asked:
@@ -356,15 +369,30 @@ def show_ledger(out):
         )
 
 
-def show_power(claim, seeds, table=None):
-    """Print what so many seeds can find: by the spreads of the results that are kept or, with a
-    table, of a pilot.
+def show_before(out):
+    """Print the verdicts of both editions side by side, and how many there are of each."""
+    from course.lab import claims, ledger
+
+    table = ledger.before_and_after(ledger.look_up(out, (*claims.CLAIMS, *claims.FACTS)))
+    options = {"box": SIMPLE, "pad_edge": False, "collapse_padding": True}
+    widths = dict(zip(table, WIDTHS, strict=False)) | {"why": 43}
+    console.print(rich_table(table, "What both editions have measured", widths, **options))
+    count = ledger.verdicts_before_and_after(table).rename_axis("verdict").reset_index()
+    console.print(rich_table(count, "How many verdicts", **options))
+
+
+def show_power(claim, seeds, table=None, spread="of the full runs"):
+    """Print what so many seeds can find: by the spreads of the results that are kept, or by a
+    table, and say of which spreads that is.
     """
     from course.lab import ledger
 
-    spread = "of the pilot"
+    missing = ""
     if table is None:
-        table, spread = ledger.power(claim, lambda name: (seeds, 2 * seeds)), "of the full runs"
+        table = ledger.power(claim, lambda name: (seeds, 2 * seeds))
+        if table["spread"].isna().any():
+            (entry,) = ledger.look_up(asked=[claim])
+            missing = f"A question mark: no spread is known yet. {entry.missing}"
     table = table.set_index("contrast")
     table.columns = ["spread", "effect", f"{seeds} seeds", f"{2 * seeds} seeds", "90 % at"]
     shown = table.map("{:.3g}".format).replace({"nan": "?", "inf": "no 1,000"}).reset_index()
@@ -372,3 +400,5 @@ def show_power(claim, seeds, table=None):
         "Before the run: how likely so many seeds are to find a true effect, if the spread is that"
     )
     console.print(rich_table(shown, f"{title} {spread}"))
+    if missing:
+        console.print(missing, markup=False)
