@@ -15,13 +15,9 @@ REWRITTEN = (
     "01_the_problem",
     "02_batch_norm_formula",
     "03_two_modes",
-    "05_dropout_mechanics",
-    "06_dropout_in_practice",
-    "01_the_problem",
-    "02_batch_norm_formula",
-    "03_two_modes",
     "04_why_it_works",
     "05_dropout_mechanics",
+    "06_dropout_in_practice",
 )
 LESSONS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if path.stem in REWRITTEN]
 MOST_WORDS, MOST_CODE_CELLS, MOST_LINES, MOST_PREDICTIONS, LEAST_WRITTEN = 5_000, 25, 12, 6, 4
