@@ -797,9 +797,9 @@ def test_all_prints_the_power_once_the_settings_are_chosen(tmp_path, monkeypatch
     asked = [replace(VANISHES, disappears=False, controls=())]
     monkeypatch.setattr(ledger.next_trials, "__defaults__", (results.RESULTS, asked))
     monkeypatch.setattr(ledger.power_before_first_look, "__defaults__", (results.RESULTS, asked))
-    for name in ("made up", "made up digits"):
-        longer = replace(plan.EXPERIMENTS[name], looks=(24, 48))
-        monkeypatch.setitem(plan.EXPERIMENTS, name, longer)
+    names = ("made up", "made up digits")
+    longer = {name: replace(plan.EXPERIMENTS[name], looks=(24, 48)) for name in names}
+    monkeypatch.setattr(plan, "EXPERIMENTS", longer)
     title = "if the spread is that of the seeds that chose the settings of 'made up'"
     assert title not in " ".join(ask("--all", "--out", tmp_path).output.split())
     stored["made up"] = rows(seeds=6, rate_01=6 * [0.3, 0.4])
