@@ -1469,6 +1469,14 @@ CLAIMS = [
 # Why a claim has another verdict than in the first edition, whose contrasts, runs and rule were
 # others; where it is but another word for the same (`ledger.RENAMED`), nothing stands here.
 REASONS = {
+    "mild-regulariser": "The contrast: asked of test loss and accuracy, with noise and without,"
+    " each at its best, in place of a gap that was mostly a higher training loss.",
+    "small-batch": "The contrast: what batch norm loses against layer norm, beyond what it loses at"
+    " 64 images, each at its best learning rate.",
+    "small-batch-threshold": "The contrast: what batch norm loses beyond its loss at 64 images, in"
+    " place of whether two norms are equal; at 16 images that is still more than matters.",
+    "train-loss-mode": "The contrast and more seeds: asked with dropout alone, by 64 seeds;"
+    " what the moving weights do is a claim of its own, `train-loss-moving`.",
     "depth": "The contrast: asked of training accuracy, each arm at its best learning rate, and at"
     " two scales of the initial weights; at half of He's, batch norm helps.",
     "momentum-steps": "The contrast and more seeds: asked of the loss, by 64 seeds in place of 8;"
