@@ -1,6 +1,7 @@
 """What a lesson says to its reader: whether an answer is right, and whether the text still is."""
 
 import traceback
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ def check(answer, solution, *cases, tolerance=1e-5, mistakes=None, view=None):
     Parameters
     ----------
     answer, solution : callable
-        The reader's, and the course's own. One that returns nothing has not been written yet.
+        The reader's, and the course's own. One with an empty body has not been written yet.
     *cases : tuple
         Arguments to try both with; the last of a case may be a dict of keyword arguments. Arrays
-        are copied first, so an answer may not spoil them for the next.
+        and lists are copied first, so an answer may not spoil them for the next.
     tolerance : float
         The largest difference that is allowed, absolute and relative.
     mistakes : mapping of str to callable, optional
@@ -36,10 +37,11 @@ def check(answer, solution, *cases, tolerance=1e-5, mistakes=None, view=None):
     expected = [look(_call(solution, case)) for case in cases]
     try:
         found = [_call(answer, case) for case in cases]
-        if all(value is None for value in found):
+        body = getattr(getattr(answer, "__code__", None), "co_code", "")
+        if all(value is None for value in found) and len(body) <= 6:  # `...`, `pass`, a docstring
             print(f"Not written yet: {name}. The lesson goes on with the course's own.")
             return solution
-        found = [look(value) for value in found]
+        found = [value if value is None else look(value) for value in found]
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[-1]
         where = f" (line {line.lineno} of {line.name})" if line.name == name else ""
@@ -96,13 +98,15 @@ def stored(experiment, metric):
 
 
 def _call(function, case):
-    case = [one.copy() if isinstance(one, np.ndarray) else one for one in case]
+    case = [deepcopy(one) if isinstance(one, (np.ndarray, list)) else one for one in case]
     options = case.pop() if case and isinstance(case[-1], dict) else {}
     return function(*case, **options)
 
 
 def _difference(found, right, tolerance):
     """What is wrong with a value, as a phrase; empty if nothing is."""
+    if found is None:
+        return "it returns nothing: is a `return` missing?"
     if isinstance(right, (tuple, list)):
         if isinstance(found, np.ndarray) and found.ndim:
             found = list(found)  # as good as a list
@@ -112,7 +116,7 @@ def _difference(found, right, tolerance):
         problems = [_difference(one, other, tolerance) for one, other in parts]
         return next((f"value {n}: {text}" for n, text in enumerate(problems, 1) if text), "")
     if isinstance(right, str):
-        return "" if found == right else f"it returns {_short(found)}"
+        return "" if found == right else f"it returns {_short(found)}, where {right} is right"
     right = np.asarray(right, dtype=float)
     try:
         found = np.asarray(found, dtype=float)
@@ -131,6 +135,6 @@ def _short(value):
     if isinstance(value, np.ndarray) and value.size > 12:
         return f"an array of shape {value.shape} that starts with {value.ravel()[:3].round(4)}"
     if isinstance(value, (tuple, list)) and not all(np.isscalar(one) for one in value):
-        return f"({', '.join(map(_short, value))})"
+        return f"({', '.join(map(_short, value[:4]))}{', ...' * (len(value) > 4)})"
     with np.printoptions(precision=4, suppress=True):
-        return " ".join(str(value).split())
+        return " ".join(str(getattr(value, "__name__", value)).split())

@@ -210,3 +210,36 @@ def batch_size_noise():
         "Histogram of the normalised value of one example over many batches; its standard deviation"
         " falls with the batch size.",
     )
+
+
+def draw_two_modes(axes):
+    """Batch norm between a linear layer and ReLU, with the two places its statistics come from."""
+    axes.set(xlim=(0, 10), ylim=(-1, 7))
+    axes.set_axis_off()
+    box = {"ha": "center", "va": "center", "bbox": {"boxstyle": "round,pad=0.5", "fc": "#D6E6F2"}}
+    names = "dense or convolution", "subtract mean,\ndivide by sd", "times γ, plus β", "ReLU"
+    for height, name in zip((6.4, 4.6, 2.7, 1.0), names, strict=True):
+        axes.text(5, height, name, **box)
+    axes.text(1.3, 4.6, "training:\nmean, variance\nof this batch", **box)
+    axes.text(8.6, 4.6, "inference:\nstored mean,\nstored variance", **box)
+    ends = [5, 6, 5, 5.3, 5, 3.9, 5, 3.1, 5, 2.3, 5, 1.4, 2.6, 4.6, 3.8, 4.6, 7.2, 4.6, 6.2, 4.6]
+    for *start, x, y in np.reshape(ends, (5, 4)):
+        axes.annotate("", (x, y), start, arrowprops={"arrowstyle": "-|>", "lw": 2})
+    dashed = {"color": "black", "linestyle": "--"}
+    axes.plot([1.3, 1.3, 8.6, 8.6], [3.6, -0.4, -0.4, 3.2], **dashed)
+    axes.annotate("", (8.6, 3.65), (8.6, 3.1), arrowprops={"arrowstyle": "-|>", "lw": 2})
+    axes.text(
+        5, -0.4, "each training step moves the stored ones a little", ha="center", va="center"
+    )
+    axes.texts[-1].set_bbox({"fc": "white", "ec": "none"})
+
+
+def draw_moving_variances(figure, axes, number):
+    """A picture of a loop: the moving variance over the steps so far, for two momenta."""
+    for momentum, side in ((0.9, "bottom"), (0.99, "top")):
+        path = moving_statistics_path(momentum, 300, 32)[1]
+        axes.plot(path[: 15 * number + 1, 1])
+        axes.text(15 * number + 4, path[15 * number, 1], f"momentum {momentum}", va=side)
+    axes.axhline(VARIANCE, color="#666666", linestyle=":")
+    axes.text(150, 4.8, "dotted: variance of all data")
+    axes.set(xlabel="step", ylabel="moving variance", xlim=(0, 400), ylim=(0, 1.5 * VARIANCE))

@@ -18,6 +18,15 @@ def unwritten(x, shift=0.0):
     ...
 
 
+def forgets_to_return(x, shift=0.0):
+    found = x - x.mean(axis=0) + shift  # noqa: F841
+
+
+def forgets_a_branch(x, shift=0.0):
+    if shift == 0:
+        return x - x.mean(axis=0)
+
+
 def rows_for_columns(x, shift=0.0):
     return x - x.mean(axis=1, keepdims=True) + shift
 
@@ -45,6 +54,9 @@ MISTAKES = {"The mean is that of each row, not of each column.": rows_for_column
         (right, "✔ right is right in all 2 cases, to 1e-05."),
         (spoils_its_input, "✔ spoils_its_input is right in all 2 cases, to 1e-05."),
         (unwritten, "Not written yet: unwritten. The lesson goes on with the course's own."),
+        (lambda x, shift=0.0: None, "Not written yet: <lambda>."),
+        (forgets_to_return, "]]): it returns nothing: is a `return` missing?"),
+        (forgets_a_branch, "{'shift': 2.0}): it returns nothing: is a `return` missing?"),
         (rows_for_columns, "✘ The mean is that of each row, not of each column."),
         (forgets_the_shift, "✘ forgets_the_shift([[1. 2.] [3. 6.]], {'shift': 2.0}): it returns"),
         (stops, "✘ stops stops with AttributeError: 'numpy.ndarray' object has no attribute"),
@@ -99,6 +111,36 @@ def test_much_that_was_returned_is_told_in_one_short_line(capsys):
     tell.check(lambda x: (many, many), lambda x: (many, many, many), (X,))
     said = capsys.readouterr().out
     assert said.count("an array of shape (50, 40)") == 2 and len(said) < 250
+
+
+def test_of_a_long_list_and_of_a_function_little_is_told(capsys):
+    tell.check(lambda x, f: 1.0, lambda x, f: 2.0, ([np.zeros(20)] * 17, right))
+    said = capsys.readouterr().out
+    assert ", ...), right): it returns 1.0" in said and len(said) < 400
+
+
+def test_a_list_of_arrays_is_as_it_was(capsys):
+    def spoils(weights):
+        weights[0][:] = 0
+        weights[1] = 1
+        return 3.0
+
+    weights = [np.ones(2), 2]
+    tell.check(spoils, lambda weights: 3.0, (weights,))
+    assert (weights[0] == 1).all() and weights[1] == 2
+
+
+def test_a_view_is_not_asked_of_an_answer_that_returns_nothing(capsys):
+    tell.check(forgets_to_return, right, (X,), view=lambda value: value.shape)
+    assert "a `return` missing?" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("body", ["...", "pass", "'What it does.'", "'What it does.'\n    ..."])
+def test_an_empty_body_has_not_been_written_yet(body, capsys):
+    names = {}
+    exec(f"def stub(x):\n    {body}", names)
+    tell.check(names["stub"], right, (X,))
+    assert "Not written yet: stub." in capsys.readouterr().out
 
 
 def test_a_view_says_what_is_compared(capsys):
