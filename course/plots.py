@@ -71,8 +71,8 @@ def show(figure, caption, alt, colours=None):
     _display({"image/png": picture.getvalue()}, caption, alt)
 
 
-def loop(draw, count, caption, alt, *, seconds=0.15, **size):
-    """Display a short animation, folded away behind its last picture, which stands still.
+def loop(draw, count, caption, alt, *, seconds=0.15, still=-1, **size):
+    """Display a short animation, folded away behind one of its pictures, which stands still.
 
     Without a script: it plays where it is opened, and stops where it is closed.
 
@@ -84,6 +84,8 @@ def loop(draw, count, caption, alt, *, seconds=0.15, **size):
         As for `show`.
     seconds : float
         How long each picture stands; the last one stands ten times as long.
+    still : int
+        The picture that is seen before it is played: 0 for the first, -1 for the last.
     **size
         For `panels`.
     """
@@ -96,7 +98,7 @@ def loop(draw, count, caption, alt, *, seconds=0.15, **size):
         pictures.append(_reduced(picture, colours=24))
     times = [int(1_000 * seconds)] * (count - 1) + [int(10_000 * seconds)]
     options = {"save_all": True, "append_images": pictures[1:], "duration": times, "loop": 0}
-    both = _written(pictures[-1], "png"), _written(pictures[0], "gif", **options)
+    both = _written(pictures[still], "png"), _written(pictures[0], "gif", **options)
     still, moving = (base64.b64encode(one.getvalue()).decode() for one in both)
     html = (
         f'<img alt="{escape(alt)}" src="data:image/png;base64,{still}">'

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from course import plots, training
 from course.intervals import Interval
@@ -163,3 +163,18 @@ def test_a_loop_moves_stands_still_and_says_what_it_shows(shown):
     assert bundle["text/html"].count('alt="A line that &lt;grows&gt;."') == 2
     assert "<script" not in bundle["text/html"] and caption == "*It grows.*"
     assert metadata["image/png"]["alt"] == bundle["text/plain"] == "A line that <grows>."
+
+
+@pytest.mark.parametrize(("still", "number"), [({}, 2), ({"still": 0}, 0)])
+def test_a_loop_shows_its_last_picture_first_or_the_one_asked_for(shown, still, number):
+    plots.loop(lambda figure, axes, n: axes.plot([0, n]), 3, "It grows.", "A line.", **still)
+    html = shown[0][0]["text/html"]
+    one, moving = (
+        Image.open(io.BytesIO(base64.b64decode(found)))
+        for found in re.findall(r'base64,([^"]+)', html)
+    )
+    seen = []
+    for n in range(3):
+        moving.seek(n)
+        seen.append(ImageChops.difference(one.convert("RGB"), moving.convert("RGB")).getbbox())
+    assert [n for n in range(3) if seen[n] is None] == [number]
