@@ -1,6 +1,7 @@
 """Explorers of dropout: the mask, the noise by layer, and the variance shift before batch norm."""
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 
@@ -272,3 +273,17 @@ def variance_shift():
         "Two histograms of a unit's value, wider in training than at inference, and the ratio of"
         " the variances against the rate.",
     )
+
+
+def draw_thinned(axes, *kept):
+    """A network of 4, 5, 5 and 3 units, input at the bottom; units whose mask is 0 are dropped."""
+    on = [np.ones(4), *kept, np.ones(3)]
+    spots = [np.linspace(-1, 1, len(one) + 2)[1:-1] for one in on]
+    for low, high in ((0, 1), (1, 2), (2, 3)):
+        for ends in product(spots[low][on[low] > 0], spots[high][on[high] > 0]):
+            axes.plot(ends, (low, high), "-", color="#777777", lw=1, zorder=1)
+    for level, (spot, here) in enumerate(zip(spots, on, strict=True)):
+        axes.plot(spot[here > 0], 0 * spot[here > 0] + level, "o", ms=17, color=BLUE)
+        axes.plot(spot[here == 0], 0 * spot[here == 0] + level, "x", ms=9, mew=2, color="#D55E00")
+    axes.set(xlim=(-1, 1), ylim=(-0.4, 3.4))
+    axes.set_axis_off()
