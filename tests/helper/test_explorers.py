@@ -2,6 +2,7 @@
 kernel.
 """
 
+import re
 from pathlib import Path
 
 import keras
@@ -108,7 +109,7 @@ def test_a_lesson_shows_it(name):
         for cell in nbformat.read(lesson, 4).cells
         if cell.cell_type == "code"
     ]
-    assert any(cell.source.startswith(f"explorers.{name}(") for cell in cells)
+    assert any(re.search(rf"^explorers\.{name}\(", cell.source, re.MULTILINE) for cell in cells)
 
 
 @pytest.mark.parametrize("name", EXPLORERS)

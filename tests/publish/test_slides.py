@@ -413,7 +413,9 @@ def test_the_keyboard_turns(decks, page):
     page.locator("body[data-ready]").wait_for()
     assert place(page) == 5
 
-    question = page.evaluate("slides.findIndex(slide => slide.querySelector('.step')) + 1")
+    question = page.evaluate(
+        "slides.findIndex(slide => slide.querySelectorAll('.step').length === 1) + 1"
+    )
     page.evaluate(f"go({question - 1})")
     answer = page.locator(".current .step")
     assert not answer.is_visible()
@@ -460,6 +462,20 @@ def test_the_speaker_has_notes_in_a_window_of_her_own(decks, page):
         )
     finally:
         speaker.close()
+
+
+@in_a_browser
+def test_a_small_window_has_the_slides_of_a_large_one(decks, page):
+    """Each is laid out for the same page, whatever it is shown at."""
+    counts = []
+    for width, height in (1280, 720), (780, 480), (1920, 1080):
+        page.set_viewport_size({"width": width, "height": height})
+        open_deck(page, decks[0])
+        page.reload()
+        page.locator("body[data-ready]").wait_for()
+        counts.append(page.evaluate("slides.length"))
+    page.set_viewport_size({"width": 1280, "height": 720})
+    assert len(set(counts)) == 1, counts
 
 
 @in_a_browser
