@@ -1,8 +1,8 @@
 """What the text of lesson 03 says of Keras, and the solutions that it shows."""
 
-import re
 from pathlib import Path
 
+import folded
 import keras
 import nbformat
 import numpy as np
@@ -14,15 +14,7 @@ TEXT = "\n".join(cell.source for cell in nbformat.read(PATH, 4).cells)
 
 
 def solution(name):
-    """A function of the lesson's folded solutions."""
-    (found,) = (
-        code
-        for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-        if f"def {name}(" in code
-    )
-    names = {"keras": keras, "np": np}
-    exec(found, names)
-    return names[name]
+    return folded.solution(TEXT, name, keras=keras, np=np)
 
 
 def numpy(value):

@@ -30,13 +30,3 @@ def test_dropout_is_compared_at_its_best_epoch_and_has_reached_it():
     assert "best epoch" in TEXT and "two to three times" in TEXT
     code = "\n".join(cell.source for cell in CELLS if cell.cell_type == "code")
     assert "range(40)" in code and "two to three times the epochs" in code
-
-
-def test_its_loop_is_small_enough_for_a_notebook():
-    html = [
-        output["data"]["text/html"]
-        for cell in CELLS
-        for output in cell.get("outputs", [])
-        if "text/html" in output.get("data", {})
-    ]
-    assert len(html) == 1 and len(html[0]) < 300_000

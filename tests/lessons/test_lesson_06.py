@@ -1,8 +1,8 @@
 """Lesson 06: what its text says beyond what its own cells hold."""
 
-import re
 from pathlib import Path
 
+import folded
 import keras
 import nbformat
 import numpy as np
@@ -26,16 +26,9 @@ def entropy(p):
 
 
 def solution(name):
-    """The function that a folded solution of the lesson defines."""
-    (found,) = (
-        code
-        for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-        if f"def {name}(" in code
+    return folded.solution(
+        TEXT, name, keras=keras, np=np, layers=keras.layers, softmax=softmax, entropy=entropy
     )
-    names = {"keras": keras, "np": np, "layers": keras.layers}
-    names |= {"softmax": softmax, "entropy": entropy}
-    exec(found, names)
-    return names[name]
 
 
 def test_the_shapes_are_those_of_the_masks():
@@ -110,13 +103,3 @@ def test_moderate_rates_everywhere_make_as_much_noise_to_first_order():
 def test_the_maps_are_those_of_trained_filters_and_dead_units_stand_apart():
     assert "RandomUniform" not in CODE and "classifier.fit(" in CODE
     assert '"dead", "active_alive"' in CODE
-
-
-def test_its_loop_is_small_enough_for_a_notebook():
-    html = [
-        output["data"]["text/html"]
-        for cell in CELLS
-        for output in cell.get("outputs", [])
-        if "text/html" in output.get("data", {})
-    ]
-    assert len(html) == 1 and len(html[0]) < 300_000

@@ -179,3 +179,14 @@ def test_optional_sections_are_marked(path):
         for heading in re.findall(r"^## (.+\(optional\))$", cell.source, flags=re.MULTILINE)
     ]
     assert not optional or "optional" in cells(path)[0].source
+
+
+def test_loops_are_small_enough_for_a_notebook(path):
+    loops = [
+        html
+        for cell in nbformat.read(path, 4).cells
+        for output in cell.get("outputs", [])
+        if "image/gif" in (html := output.get("data", {}).get("text/html", ""))
+    ]
+    assert len(loops) <= 2
+    assert all(len(html) < 300_000 for html in loops)
