@@ -1493,6 +1493,8 @@ REASONS = {
     " norm dropout lowers the loss by as much as alone, or by more.",
     "both-solve": "The contrast and the rule: each at its best setting and epoch; of six, one is"
     " supported, two in part.",
+    "rate-sweep": "The contrast: the best of 0.3, 0.4 and 0.5 against the best below and above, for"
+    " two widths and two numbers of images; above is worse, below is as good.",
     "conv-dropout": "The contrast: low rates and high ones, each at their best (`spatial-dropout`"
     " is a claim of its own); the loss supports it, the accuracy refutes it.",
     "placement-bn": "The rule and the contrast: one refuted part refutes, and each arm is asked of"
