@@ -7,7 +7,7 @@ import keras
 import nbformat
 import numpy as np
 
-from course import modes, reference
+from course import modes, reference, tell
 from course.explorers.dropout import noise_by_layer
 
 LESSON = Path(__file__).parents[2] / "notebooks" / "06_dropout_in_practice.ipynb"
@@ -97,7 +97,58 @@ def test_moderate_rates_everywhere_make_as_much_noise_to_first_order():
     assert np.isclose(4 * 0.2 / 0.8, 0.5 / 0.5)
     outputs = [noise_by_layer(*rates)[-1] for rates in (4 * [0.2], [0, 0, 0.5, 0], [0.5, 0, 0, 0])]
     np.testing.assert_allclose(outputs, (2.4, 2.3, 1.5), atol=0.06)
-    assert "2.4 against 2.3" in TEXT and "makes 1.5 at the input" in TEXT
+    assert "2.4 against 2.3" in TEXT and "a ratio of 1.5 at the input" in TEXT
+    # To first order the variances of the four alone add, and the one mask would win.
+    alone = [noise_by_layer(*rates)[-1] for rates in 0.2 * np.eye(4)]
+    assert np.linalg.norm(alone) < outputs[1] - 0.1 and "the one mask would win" in TEXT
+
+
+def test_dropout_adds_no_weights():
+    weights = tell.stored("conv", "weights").mean().filter(regex="^(plain|drop|elem|spat)")
+    assert set(weights) == {26_698} and "26,698 weights" in TEXT
+
+
+def test_the_ledger_is_told_as_it_stands():
+    """What stochastic depth and early dropout changed in the stored runs (sections 1 and 2)."""
+
+    def moved(experiment, metric, arm, control):
+        runs = tell.stored(experiment, metric)
+        return (runs[arm] - runs[control]).dropna().mean()
+
+    deep = "stochastic depth, survival 0.6", "all branches, learning rate 0.001"
+    assert round(moved("stochastic depth", "best_test_loss", *deep), 2) == -0.06
+    early = "early, rate 0.05", "none, learning rate 0.004"
+    assert round(moved("early dropout", "train_loss", *early), 2) == 0.02
+    assert "the test loss falls by 0.06" in TEXT and "ended 0.02 above" in TEXT
+    conv = "elementwise, low, conv rate 0.3", "plain, learning rate 0.001"
+    dense = "dropout, rate 0.35", "none, learning rate 0.0002"
+    points = [
+        moved(runs, "best_test_accuracy", *pair)
+        for runs, pair in (("conv", conv), ("remedies", dense))
+    ]
+    assert [round(100 * one, 1) for one in points] == [0.5, 0.3] and "0.3 to 0.5 points" in TEXT
+
+
+def test_passes_of_one_of_two_dropout_layers_are_refused(capsys):
+    """The check once saw whether any layer drops, and not whether both do."""
+    code, names = [cell.source for cell in CELLS if cell.cell_type == "code"], {}
+    for start in ("from course", "softmax, entropy", "# NBVAL_CHECK_OUTPUT\ndef network("):
+        exec(next(one for one in code if one.startswith(start)), names)
+    check = next(one for one in code if one.startswith("def passes(")).split("...", 1)[1]
+    answer = """
+def passes(model, x, count):
+    found = []
+    for _ in range(count):
+        h = x
+        for number, layer in enumerate(model.layers):
+            h = layer(h, training=number in {})
+        found.append(np.asarray(h))
+    return np.stack(found)
+"""
+    for on, mark in (((4, 8), "✔"), ((4,), "✘"), ((8,), "✘"), ((2, 4, 8), "✘")):
+        capsys.readouterr()
+        exec(answer.format(on) + check, names)
+        assert capsys.readouterr().out.startswith(mark), on
 
 
 def test_the_maps_are_those_of_trained_filters_and_dead_units_stand_apart():
