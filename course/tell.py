@@ -39,13 +39,13 @@ def check(answer, solution, *cases, tolerance=1e-5, mistakes=None, view=None):
         found = [_call(answer, case) for case in cases]
         body = getattr(getattr(answer, "__code__", None), "co_code", "")
         if all(value is None for value in found) and len(body) <= 6:  # `...`, `pass`, a docstring
-            print(f"Not written yet: {name}. The lesson goes on with the course's own.")
+            print(f"Not written yet: {name}. The lesson continues with the course's version.")
             return solution
         found = [value if value is None else look(value) for value in found]
     except Exception as error:
         line = traceback.extract_tb(error.__traceback__)[-1]
         where = f" (line {line.lineno} of {line.name})" if line.name == name else ""
-        print(f"✘ {name} stops with {type(error).__name__}: {error}{where}")
+        print(f"✘ {name} raises {type(error).__name__}: {error}{where}")
         return solution
 
     def problems(values):
@@ -54,7 +54,7 @@ def check(answer, solution, *cases, tolerance=1e-5, mistakes=None, view=None):
     wrong = problems(expected)
     if not any(wrong):
         many = "" if len(cases) == 1 else f" in all {len(cases)} cases"
-        print(f"✔ {name} is right{many}, to {tolerance:g}.")
+        print(f"✔ {name} is correct{many}, to within {tolerance:g}.")
         return answer
     for sentence, mistake in (mistakes or {}).items():
         if not any(problems([look(_call(mistake, case)) for case in cases])):
@@ -72,7 +72,7 @@ def facts(sentences):
     """
     for sentence, holds in sentences.items():
         if not holds:
-            print(f"On this machine it came out otherwise than the text says: {sentence}.")
+            print(f"On this machine the result differs from the text: {sentence}.")
 
 
 def stored(experiment, metric):
@@ -111,7 +111,7 @@ def _difference(found, right, tolerance):
         if isinstance(found, np.ndarray) and found.ndim:
             found = list(found)  # as good as a list
         if not isinstance(found, (tuple, list)) or len(found) != len(right):
-            return f"it returns {_short(found)}, where {len(right)} values are asked for"
+            return f"it returns {_short(found)}, where {len(right)} values are expected"
         parts = zip(found, right, strict=True)
         problems = [_difference(one, other, tolerance) for one, other in parts]
         return next((f"value {n}: {text}" for n, text in enumerate(problems, 1) if text), "")
@@ -121,7 +121,7 @@ def _difference(found, right, tolerance):
     try:
         found = np.asarray(found, dtype=float)
     except (TypeError, ValueError):
-        return f"it returns {_short(found)}, which is no array of numbers"
+        return f"it returns {_short(found)}, which is not an array of numbers"
     if found.shape != right.shape:
         return f"it returns an array of shape {found.shape}, not {right.shape}"
     if np.allclose(found, right, rtol=tolerance, atol=tolerance, equal_nan=True):

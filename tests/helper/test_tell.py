@@ -51,17 +51,17 @@ MISTAKES = {"The mean is that of each row, not of each column.": rows_for_column
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (right, "✔ right is right in all 2 cases, to 1e-05."),
-        (spoils_its_input, "✔ spoils_its_input is right in all 2 cases, to 1e-05."),
-        (unwritten, "Not written yet: unwritten. The lesson goes on with the course's own."),
+        (right, "✔ right is correct in all 2 cases, to within 1e-05."),
+        (spoils_its_input, "✔ spoils_its_input is correct in all 2 cases, to within 1e-05."),
+        (unwritten, "Not written yet: unwritten. The lesson continues with the course's version."),
         (lambda x, shift=0.0: None, "Not written yet: <lambda>."),
         (forgets_to_return, "]]): it returns nothing: is a `return` missing?"),
         (forgets_a_branch, "{'shift': 2.0}): it returns nothing: is a `return` missing?"),
         (rows_for_columns, "✘ The mean is that of each row, not of each column."),
         (forgets_the_shift, "✘ forgets_the_shift([[1. 2.] [3. 6.]], {'shift': 2.0}): it returns"),
-        (stops, "✘ stops stops with AttributeError: 'numpy.ndarray' object has no attribute"),
+        (stops, "✘ stops raises AttributeError: 'numpy.ndarray' object has no attribute"),
         (lambda x, shift=0.0: x[0], "it returns an array of shape (2,), not (2, 2)"),
-        (lambda x, shift=0.0: "x", "it returns x, which is no array of numbers"),
+        (lambda x, shift=0.0: "x", "it returns x, which is not an array of numbers"),
     ],
 )
 def test_an_answer_is_told_what_is_wrong_with_it(answer, said, capsys):
@@ -93,7 +93,7 @@ def test_several_values_and_words(capsys):
     tell.check(lambda x: (x.mean(), ["norm", "dense"]), two, (X,))
     assert "value 2: value 1: it returns norm" in capsys.readouterr().out
     tell.check(lambda x: x.mean(), two, (X,))
-    assert "where 2 values are asked for" in capsys.readouterr().out
+    assert "where 2 values are expected" in capsys.readouterr().out
 
 
 def test_an_array_is_as_good_as_a_list_of_its_numbers(capsys):
@@ -153,7 +153,7 @@ def test_facts_are_silent_when_they_hold(capsys):
     assert capsys.readouterr().out == ""
     tell.facts({"the loss falls": True, "the accuracy stays": np.bool_(False)})
     assert capsys.readouterr().out == (
-        "On this machine it came out otherwise than the text says: the accuracy stays.\n"
+        "On this machine the result differs from the text: the accuracy stays.\n"
     )
 
 
