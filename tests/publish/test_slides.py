@@ -346,8 +346,10 @@ def test_a_deck_without_a_network(decks, page, number):
         for output in cell.get("outputs", [])
     )
     assert sum(len(slide["pictures"]) for slide in found) == pictures
-    # In the ledger each claim that is not measured yet is a slide of its own, without notes.
-    assert sum(slide["notes"] > 0 for slide in found) >= len(found) / 5
+    with_notes = sum(slide["notes"] > 0 for slide in found)
+    # In the ledger each claim is a slide of its own, whose picture needs no notes.
+    ledger = LESSONS[number].stem == "13_the_ledger"
+    assert with_notes >= (20 if ledger else len(found) / 4)
 
     formulas = page.locator(".body mjx-container > svg").count()
     assert page.locator(".body :is(mjx-merror, [data-mjx-error])").count() == 0
