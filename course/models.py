@@ -105,7 +105,7 @@ class _Blocks:
                 distribution="untruncated_normal",
                 seed=1_000 * self.seed + self.linear,
             ),
-            # Batch norm right behind the linear map subtracts the mean and with it any bias; its
+            # Batch norm right after the linear map subtracts the mean and with it any bias; its
             # beta takes over.
             "use_bias": not (self.norm == "batch" and self.placement == "before"),
         }
@@ -144,7 +144,7 @@ class _Blocks:
         return layers
 
     def finish(self, x, rate, spatial=False):
-        """Normalization, activation and dropout behind a linear map, in the order asked for."""
+        """Normalization, activation and dropout after a linear map, in the order asked for."""
         norm = self.norm_layers(x.shape[-1])
         activation = [keras.layers.Activation(self.activation, name=f"activation_{self.linear}")]
         dropout = []
@@ -203,7 +203,7 @@ def mlp(
     placement : {"before", "after"}
         Where the normalization stands: before or after the activation.
     rate : float, or list or tuple of float
-        Probability of *dropping* a unit behind each hidden block, in [0, 1); one number for all
+        Probability of *dropping* a unit after each hidden block, in [0, 1); one number for all
         blocks or one a block.
     dropout_order : {"after_norm", "before_norm"}
         "after_norm" ends a block with dropout; "before_norm" puts it straight before the norm
@@ -218,7 +218,7 @@ def mlp(
     groups : int
         Number of groups for norm="group" (fewer where there are fewer features).
     drift : float
-        Size of the disturbance put behind each norm layer (see `Drift`); 0 is none.
+        Size of the disturbance put after each norm layer (see `Drift`); 0 is none.
     residual : bool
         Whether each hidden block but the first adds its input to its output (He et al. 2015).
     seed : int
@@ -282,8 +282,8 @@ def cnn(
         Convolutions and filters, see `CNN_SIZES`; "residual" has residual blocks and global average
         pooling in place of the dense block.
     dense_rate, conv_rate : float
-        Probability of *dropping* behind the dense block (for "residual", before the softmax), and
-        behind each convolution block, in [0, 1).
+        Probability of *dropping* after the dense block (for "residual", before the softmax), and
+        after each convolution block, in [0, 1).
     conv_dropout : {"elementwise", "spatial"}
         What `conv_rate` drops: single values, or whole feature maps (Tompson et al. 2015).
     activation, norm, placement, dropout_order, augmentation, initial_scale, groups, drift, seed

@@ -100,7 +100,7 @@ def noise_by_layer(*rates):
     Parameters
     ----------
     *rates : float
-        Probability of dropping at the input and behind each of the three hidden layers.
+        Probability of dropping at the input and after each of the three hidden layers.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def noise_by_layer(*rates):
 
 
 def rates_by_layer():
-    """Explorer of what a rate does to the layers behind it (lesson 06)."""
+    """Explorer of what a rate does to the layers after it (lesson 06)."""
     places = ("input", "hidden_1", "hidden_2", "hidden_3")
 
     def frame(axes):
@@ -157,9 +157,9 @@ def rates_by_layer():
             )
             for place in places
         },
-        "A random network of three hidden ReLU layers of 64 units. Dropout behind one layer makes"
+        "A random network of three hidden ReLU layers of 64 units. Dropout after one layer makes"
         " noise in every layer after it; moderate rates everywhere add up. Compare a rate of 0.5 at"
-        " the input with the same rate behind the last hidden layer.",
+        " the input with the same rate after the second hidden layer.",
         "Bars: the ratio of noise by dropout to signal in three hidden layers and the output of a"
         " network.",
         columns=1,
@@ -171,13 +171,13 @@ ORDERS = ["dropout, then batch norm", "batch norm, then dropout"]
 
 @cache
 def _before_relu():
-    """512 examples of 64 inputs, and the weights of a linear unit behind them."""
+    """512 examples of 64 inputs, and the weights of a linear unit after them."""
     rng = np.random.default_rng(0)
     return rng.standard_normal((512, 64)), rng.standard_normal(64) * np.sqrt(2 / 64)
 
 
 def variance_shift_values(rate, shift, order):
-    """What batch norm receives behind ReLU, dropout and a linear unit, in either mode.
+    """What batch norm receives after ReLU, dropout and a linear unit, in either mode.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def variance_shift_values(rate, shift, order):
         Added to normal values before the ReLU: the higher, the larger is E[x^2] beside the
         variance.
     order : {"dropout, then batch norm", "batch norm, then dropout"}
-        In the second, dropout acts behind the batch norm in question.
+        In the second, dropout acts after the batch norm in question.
 
     Returns
     -------

@@ -224,7 +224,7 @@ def _order():
 
 
 def _shift():
-    """Noise behind each batch norm brings the covariate shift back (Santurkar et al. 2018)."""
+    """Noise after each batch norm brings the covariate shift back (Santurkar et al. 2018)."""
     arms = {}
     for scale in (1.0, 0.5):
         for name, extra in (
@@ -543,7 +543,7 @@ EXPERIMENTS = {
         small={"epochs": 5, "seeds": 2},
     ),
     "order": Experiment(
-        "Dropout before batch norm, behind it, or in the last block alone?",
+        "Dropout before batch norm, after it, or in the last block alone?",
         arms=_order(),
         common=DENSE | {"epochs": 24},
         small={"train_size": 500, "seeds": 1},  # of few epochs, some arms are another's quarter

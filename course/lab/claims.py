@@ -358,7 +358,7 @@ CLAIMS = [
     ),
     Claim(
         "scale-invariance",
-        "With batch norm behind them, the scale of the weights does not matter.",
+        "With batch norm after them, the scale of the weights does not matter.",
         "-",
         (zero("scale_invariance_error", 1e-3),),
         "Ioffe and Szegedy 2015, section 3.3. Epsilon is what is left of the scale.",
@@ -370,7 +370,7 @@ CLAIMS = [
         "At inference batch norm folds into the convolution before it.",
         "-",
         (zero("fold_error", 1e-3),),
-        "An affine map of each channel behind a linear map is a linear map with other weights. It"
+        "An affine map of each channel after a linear map is a linear map with other weights. It"
         " is done before a network is quantised (Jacob et al. 2018, section 3.2).",
         scope=ARITHMETIC,
         group=LAYERS,
@@ -486,7 +486,7 @@ CLAIMS = [
                 ),
             )
         ),
-        "Disputed: Santurkar et al. 2018 put noise behind batch norm, which brings the shift back,"
+        "Disputed: Santurkar et al. 2018 put noise after batch norm, which brings the shift back,"
         " and the networks trained nearly as well. Both speak of training: so training loss, each"
         " arm at the learning rate that is best in it. Noise may cost something that is not shift.",
         controls=(
@@ -1278,7 +1278,7 @@ CLAIMS = [
                 "order", f"last block, width {width}", f"batch norm, then dropout, width {width}"
             )
         ),
-        "Li et al. 2019 advise dropout behind all batch norm layers. Each at its best of three"
+        "Li et al. 2019 advise dropout after all batch norm layers. Each at its best of three"
         " rates, so that neither drops too much.",
         scope="dense networks of 3 x 64 and 3 x 256, 2,000 images",
         group=PLACES,

@@ -134,7 +134,7 @@ def effective_rate(run, data):
     ]
     if not kernels:
         raise ValueError(
-            "effective_rate needs a batch norm behind a dense or convolutional layer: give the"
+            "effective_rate needs a batch norm after a dense or convolutional layer: give the"
             " model norm='batch', placement='before'."
         )
     lengths = [np.sum(kernel**2) / kernel.shape[-1] for kernel in kernels]

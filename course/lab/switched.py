@@ -143,7 +143,7 @@ def _twin(model, frozen):
 
 
 def variance_shift(run, data, masks=30):
-    """Variance at inference over variance in training, of the input of the first batch norm behind
+    """Variance at inference over variance in training, of the input of the first batch norm after
     a dropout.
 
     The dropout stands directly before the batch norm, or before one dense layer and then the batch
@@ -240,7 +240,7 @@ def _accuracy_in_batches(model, data, order, size):
 
 
 def dropout_before_norm(layers):
-    """The first dropout whose batch norm follows directly or behind one dense layer: dropout, dense
+    """The first dropout whose batch norm follows directly or after one dense layer: dropout, dense
     or None, norm.
     """
     for first, second, third in zip(layers, layers[1:], [*layers[2:], None], strict=False):
