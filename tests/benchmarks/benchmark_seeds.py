@@ -7,9 +7,9 @@ in a fresh kernel, on TensorFlow, which may use all cores; (2) one notebook a ru
 `workers` at a time, in warm kernels of one thread: what `course experiment` did in the first
 edition; (3) what it does now, all seeds of an arm in one execution, on JAX, of 8 to 256 seeds. The
 run is that of the ledger's dense experiments: 2 x 256, batch norm and dropout, 15 epochs, measured
-after each; on 2,000 images, or with --digits on 1,000 small ones. Ratios are of runs an hour. Run it on a
-machine that does nothing else; on two cores it takes about four minutes, with --quick, which has
-fewer runs of each, about two.
+after each; on 2,000 images, or with --digits on 1,000 small ones. Ratios are of runs an hour. Run
+it on a machine that does nothing else; on two cores it takes about four minutes; with --quick,
+which has fewer runs of each, about two.
 
 2,000 images are some 70 GFLOP a run, half of them to measure: (3) is near the speed at which a core
 multiplies matrices. The small images show what a run costs besides.
