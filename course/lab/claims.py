@@ -1519,8 +1519,6 @@ REASONS = {
     " network beats the small one by less than matters.",
     "E3": "The contrast: asked of test images, and of all images, too, where augmentation gains no"
     " accuracy that matters.",
-    "E5": "The contrast: asked of 10,000 test images; with 4,000 images dropout gains about 0.007"
-    " of accuracy, and the interval reaches beyond 0.01.",
     "E6": "The contrast and the rule: 'no more' in place of 'the same', asked of all images, too,"
     " where the loss of both is not below that of dropout alone; one refuted part refutes.",
     "E8": "The smallest difference: 'better' is by 0.01 of accuracy and 0.02 of loss, in place of"
