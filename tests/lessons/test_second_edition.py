@@ -19,6 +19,7 @@ REWRITTEN = (
     "05_dropout_mechanics",
     "06_dropout_in_practice",
     "07_placement",
+    "08_together",
 )
 LESSONS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if path.stem in REWRITTEN]
 MOST_WORDS, MOST_CODE_CELLS, MOST_LINES, MOST_PREDICTIONS, LEAST_WRITTEN = 5_000, 25, 12, 6, 4
