@@ -32,7 +32,7 @@ def draw_gains(axis, networks, minus):
     axis.axvspan(-0.02, 0.02, color="#999999", alpha=0.2, lw=0)
     axis.axvline(0, color="black", lw=1.5, linestyle="-")
     axis.set_yticks(range(len(networks)), list(networks))
-    axis.set(ylim=(4.6, -0.6), xlim=(-0.04, 0.05), xlabel="change of test loss (nats)")
+    axis.set(ylim=(4.6, -0.6), xlim=(-0.04, 0.058), xlabel="change of test loss (nats)")
     axis.grid(axis="y", visible=False)
 
 
@@ -55,7 +55,7 @@ def draw_stacks(axes, ratios):
     """The layers of STACKS, one an axes; `ratios` has a number for each batch norm, by place."""
     for axis, (place, stack) in zip(axes, STACKS.items(), strict=True):
         noisy, numbers = False, iter(ratios[place])
-        axis.plot([0, 0], [0.4, -len(stack)], "-", color="#777777", lw=2, zorder=0)
+        axis.plot([0, 0], [0.4, 1 - len(stack)], "-", color="#777777", lw=2, zorder=0)
         for row, kind in enumerate(stack):
             noisy = noisy or kind == "dropout"
             hit = noisy and kind == "batch norm"
@@ -87,7 +87,7 @@ def draw_costs(axis, readings):
     axis.axvline(0, color="black", lw=1, linestyle=":")
     axis.set(xlim=(-0.37, 0.13), ylim=(-0.22, 0.08), ylabel="change of loss (nats)")
     axis.set_xlabel(
-        "mean confidence - accuracy, with the shift   (left: too cautious, right: overconfident)"
+        "confidence - accuracy, with the shift (left: too cautious, right: overconfident)"
     )
 
 
