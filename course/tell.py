@@ -134,6 +134,8 @@ def _difference(found, right, tolerance):
 def _short(value):
     if isinstance(value, np.ndarray) and value.size > 12:
         return f"an array of shape {value.shape} that starts with {value.ravel()[:3].round(4)}"
+    if not isinstance(value, np.ndarray) and getattr(value, "shape", None):  # of Keras
+        return f"a {type(value).__name__} of shape {tuple(value.shape)}"
     if isinstance(value, (tuple, list)) and not all(np.isscalar(one) for one in value):
         return f"({', '.join(map(_short, value[:4]))}{', ...' * (len(value) > 4)})"
     with np.printoptions(precision=4, suppress=True):

@@ -1,5 +1,6 @@
 """What a lesson says to its reader: an answer checked, a text that is still true, stored runs."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -104,6 +105,13 @@ def test_an_array_is_as_good_as_a_list_of_its_numbers(capsys):
     assert "✔" in capsys.readouterr().out
     tell.check(lambda x: x.mean(axis=1), listed, (X,))
     assert "value 1: it returns 1.5, where 2.0 is right" in capsys.readouterr().out
+
+
+def test_a_tensor_of_keras_is_named_by_its_shape(capsys):
+    inputs = keras.Input((4, 3))
+    tell.check(lambda x: x, lambda x: x * 2, (inputs,), view=lambda x: str(x is inputs))
+    said = capsys.readouterr().out
+    assert "a KerasTensor of shape (None, 4, 3)" in said and len(said) < 120
 
 
 def test_much_that_was_returned_is_told_in_one_short_line(capsys):
