@@ -170,8 +170,13 @@ def test_a_question_hides_which_choice_is_right_and_its_explanations():
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_the_metadata_of_a_lesson(path):
     """Set in JupyterLab's property inspector; notebooks/STYLE.md says how to choose."""
+    appendix = False  # what the ledger has of each claim is looked up, and no slide
     for cell in nbformat.read(path, 4).cells:
         kind = cell.metadata.get("slideshow", {}).get("slide_type", "-")
+        appendix |= cell.source.startswith("## Appendix")
+        if appendix:
+            assert kind == "skip", f"a slide of the appendix: {cell.source[:80]!r}"
+            continue
         shown = kind in ("slide", "subslide", "fragment", "-")
         assert kind in KINDS
         assert "slideshow" in cell.metadata, f"no slide type: {cell.source[:80]!r}"
@@ -343,6 +348,7 @@ def test_a_deck_without_a_network(decks, page, number):
     pictures = sum(
         "image/png" in output.get("data", {})
         for cell in lesson.cells
+        if cell.metadata.slideshow.slide_type != "skip"
         for output in cell.get("outputs", [])
     )
     assert sum(len(slide["pictures"]) for slide in found) == pictures
