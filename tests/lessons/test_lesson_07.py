@@ -172,6 +172,40 @@ def test_the_order_is_the_same_at_each_rate_and_the_best_is_at_the_end(where):
         assert conv[f"batch norm after, {name}"] > conv[f"batch norm, {name}"]
 
 
+def test_the_residual_curves_at_equal_rates_and_all_five_intervals():
+    assert "at equal rates of 0.0005 or 0.001 it leads from the first" in TEXT
+    found = leads("")
+    for rate in ("0.0005", "0.001"):
+        assert found["residual", rate].loc[1:10].min() > 0  # until both have overfitted
+    pairs = {
+        "placement": (
+            ("dense, after, learning rate 0.0005", "dense, before, learning rate 0.0005"),
+            ("residual, after, learning rate 0.001", "residual, before, learning rate 0.0005"),
+        ),
+        "placement digits": tuple(
+            tuple(f"{kind}, {at}, learning rate 0.001" for at in ("after", "before"))
+            for kind in ("dense", "residual")
+        ),
+        "conv": (("batch norm after, learning rate 0.004", "batch norm, learning rate 0.004"),),
+    }
+    told = iter((0.03, 0.07, 0.03, 0.06, 0.01))
+    for name, arms in pairs.items():
+        for after, before in arms:
+            found = change(name, after, before)
+            assert found.low > 0 and found.mean == pytest.approx(next(told), abs=0.006)
+            points = tell.stored(name, "best_test_accuracy")[[after, before]].dropna()
+            assert -0.016 < (points[after] - points[before]).mean() < -0.004
+
+
+def test_after_fits_the_training_images_faster_for_250_steps():
+    folder = tell.RESULTS / "placement"
+    runs, rows = (pd.read_parquet(folder / f"{name}.parquet") for name in ("runs", "history"))
+    rows = rows.query("metric == 'loss' and split == 'train' and mode == 'inference'")
+    rows = rows.merge(runs[["key", "arm"]], on="key").groupby(["arm", "epoch"])["value"].mean()
+    after, before = (rows[f"dense, {at}, learning rate 0.0005"] for at in ("after", "before"))
+    assert (after - before).loc[1:8].max() < 0
+
+
 def test_branches_from_0_and_stochastic_depth():
     accuracy = {
         where: tell.stored(f"branches{where}", "best_test_accuracy").mean()
@@ -213,6 +247,13 @@ def test_where_the_order_matters_and_the_rate_more():
         for width, more in zip((256, 64), told, strict=True):
             short = [losses[f"a quarter as long, {arm}, width {width}"] for arm in (OTHER, FIRST)]
             assert short[0] - short[1] == pytest.approx(more, abs=0.01)
+
+
+@pytest.mark.parametrize("width, told", [(64, 0.11), (256, 0.03)])
+def test_a_rate_too_high_on_digits(width, told):
+    losses = tell.stored("order digits", "best_loss").mean()
+    long = [losses[f"{arm}, width {width}, rate 0.5"] for arm in (OTHER, FIRST)]
+    assert long[0] - long[1] == pytest.approx(told, abs=0.01)
 
 
 def test_gamma_at_0_before_a_relu_stops_every_gradient():
