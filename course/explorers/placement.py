@@ -7,8 +7,8 @@ from course.plots import COLOURS, DASHES, MARKERS, intervals
 FILL = {"batch norm": "#BBD7EE", "ReLU": "#FBE3C8", "dropout": "#E3E3E3", "+": "white"}
 BLOCK = {
     "linear": "no bias: batch norm would subtract it (section 6)",
-    "batch norm": "makes the ReLU cut in the middle of its data (section 1)",
-    "ReLU": "or another activation",
+    "batch norm": "at the start, makes the ReLU cut in the middle (section 1)",
+    "ReLU": "or another activation: it acts on what batch norm centres",
     "dropout": "if any: last, so that a dropped unit is silent (section 7)",
 }
 RESIDUAL = {  # the branch, and what stands in the trunk after the sum
@@ -54,7 +54,8 @@ def draw_trunks(figure, axes, number):
         one.bar(blocks, whole[title], color="#DDDDDD", ec="black")
         one.bar(blocks, left[title], color=COLOURS[0], ec="black", hatch="//")
         share = left[title][-1] / whole[title][-1]
-        one.set(title=f"{title}: {share:.1%} left", xlim=(-1, 13), ylim=(0, 10), xlabel="blocks")
+        one.set(xlim=(-1, 13), ylim=(0, 10), xlabel="blocks")
+        one.set_title(f"{title}, hatched: {100 * share:.1f} %")
     axes[0].set_ylabel("variance of the trunk")
 
 
