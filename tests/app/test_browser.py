@@ -109,15 +109,12 @@ def test_lesson_00_in_a_browser(folder, address, page):
 
 
 def explorers() -> list[str]:
-    """The code of every cell of the lessons that shows an explorer."""
+    """The lines of the lessons that show an explorer."""
     found = []
     for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        cells = nbformat.read(path, 4).cells
-        found += [
-            cell.source
-            for cell in cells
-            if cell.cell_type == "code" and cell.source.startswith("explorers.")
-        ]
+        for cell in nbformat.read(path, 4).cells:
+            if cell.cell_type == "code":
+                found += re.findall(r"^explorers\.\w+\(.*\)\.show\(\)$", cell.source, re.MULTILINE)
     return found
 
 

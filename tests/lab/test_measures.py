@@ -363,7 +363,7 @@ def test_the_effective_rate_by_hand(digits, trained):
         layer.kernel.assign(4 * layer.kernel)
         after = measures.effective_rate(run, digits)["log2_effective_rate"]
     assert after == pytest.approx(before - 2), "4 times in one of two layers: 16 ** (1 / 2)"
-    with pytest.raises(ValueError, match="needs a batch norm behind"):
+    with pytest.raises(ValueError, match="needs a batch norm after"):
         measures.effective_rate(trained(), digits)
 
 
