@@ -98,7 +98,8 @@ def poster(entries):
     for side in (axes, right):
         side.tick_params(axis="y", length=0)
     left = len(entries) - len(rows)
-    title = f"The ledger ({left} more claims are not measured yet)" if left else "The ledger"
+    are = "claim is" if left == 1 else "claims are"
+    title = f"The ledger ({left} more {are} not measured yet)" if left else "The ledger"
     figure.suptitle(title, fontsize=15, y=1 - 0.2 / height, va="top")
     figure.legend(
         handles=[

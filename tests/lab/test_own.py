@@ -270,7 +270,7 @@ def test_every_claim_that_is_measured_is_on_the_poster(entries, tmp_path):
     assert names == [f"The sentence of {id}." for id in ("right", "half", "wrong", "open")]
     places = list(axes.get_yticks())
     assert places == sorted(places) and axes.yaxis_inverted(), "from above to below"
-    assert axes.figure.get_suptitle() == "The ledger (1 more claims are not measured yet)"
+    assert axes.figure.get_suptitle() == "The ledger (1 more claim is not measured yet)"
     alt = poster.alt(entries)
     assert alt == (
         "4 of 5 claims of the ledger, sorted by verdict."
