@@ -226,6 +226,8 @@ def parts_of_code(cell, names):
     become text cells. What was printed behind them stays an output, of a cell that shows no code.
     """
     parts = [cell]
+    if cell.metadata.get("jupyter", {}).get("source_hidden"):  # collapsed in JupyterLab
+        cell.metadata.tags = [*cell.metadata.get("tags", []), "hide-input"]
     outputs, cell.outputs = cell.outputs, []
     waiting = None  # a picture, for its caption
     for output in [*outputs, None]:

@@ -93,6 +93,14 @@ def test_every_lesson_exercise_and_guide_is_a_page(built, read):
     assert expected - {"index.html"} <= contents, "the landing page leads to every page"
 
 
+def test_code_that_is_collapsed_in_jupyterlab_is_folded(built):
+    lesson = nbformat.read(ROOT / "notebooks" / "13_the_ledger.ipynb", 4)
+    hidden = [c for c in lesson.cells if c.metadata.get("jupyter", {}).get("source_hidden")]
+    page = (built / "notebooks" / "13_the_ledger.html").read_text(encoding="utf-8")
+    folded = re.findall(r"<details class=\"[^\"]*above-input", page)
+    assert len(folded) == len(hidden) > 10
+
+
 def test_links_all_resolve(built, read):
     for place, page in read.items():
         for link in page.links + page.loads:
