@@ -354,3 +354,18 @@ def test_the_first_look_takes_two_cores_some_hours():
         arms for name, (arms, _) in rows.items() if name != "conv" and not name.endswith(" digits")
     )
     assert rows["conv"][0] <= 25 and dense <= 350
+
+
+def test_numbers_beside_the_verdicts_are_those_of_the_runs():
+    """What `REASONS` and `afterwards` say in figures."""
+
+    def means(name, controls=False):
+        (entry,) = ledger.look_up(asked=[ledger.find(name)])
+        found = entry.controls if controls else entry.findings
+        return [abs(one.interval.mean) for one in found]
+
+    least, most = sorted(means("early-stopping", controls=True))
+    assert f"by {least:.2f} to {most:.2f}:" in claims.REASONS["overfit"]
+    assert f"adds {means('both-solve')[0]:.3f} to batch norm" in claims.REASONS["redundant"]
+    (gain,) = means("weight-decay", controls=True)
+    assert f"lowers the loss by {gain:.3f} here" in claims.LITTLE_TO_REPLACE
